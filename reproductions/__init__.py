@@ -1,0 +1,1 @@
+"""Re-derive the figures of classic papers on optimisation for deep learning and judge their claims."""
