@@ -1,0 +1,174 @@
+"""Turn a Python function of scalar lanes into machine code, from its own torch operations.
+
+The function is traced once; every operation it makes on a lane becomes one line of C, and a loop
+over steps and lanes is compiled around them with the system's C compiler. The Python function stays
+the only source of the formula; without contraction of multiply and add the numbers are those of
+the eager run (only `pow` may differ in its last bit).
+
+Why not torch.compile: unrolling 25 steps of Adam took it 133 s to compile and then 12 us per step
+of 17 lanes, on the machine where this takes 0.5 s and 0.2 us.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LANES = 8  # lanes that advance together: one vector register of doubles where there is AVX-512
+
+_BINARY = {
+    "add": "{0} + {1}", "sub": "{0} - {1}", "rsub": "{1} - {0}", "mul": "{0} * {1}",
+    "div": "{0} / {1}", "maximum": "({0} > {1} || {0} != {0}) ? {0} : {1}",
+    "minimum": "({0} < {1} || {0} != {0}) ? {0} : {1}", "eq": "{0} == {1}", "ne": "{0} != {1}",
+    "ge": "{0} >= {1}", "gt": "{0} > {1}", "le": "{0} <= {1}", "lt": "{0} < {1}",
+    "bitwise_and": "({0} != 0) & ({1} != 0)", "logical_and": "({0} != 0) & ({1} != 0)",
+}  # fmt: skip
+_UNARY = {
+    "neg": "-{0}", "sqrt": "sqrt({0})", "reciprocal": "1.0 / {0}", "rsqrt": "1.0 / sqrt({0})",
+    "abs": "fabs({0})", "sign": "({0} > 0) - ({0} < 0)", "linalg_vector_norm": "fabs({0})",
+    "zeros_like": "0.0", "ones_like": "1.0", "_to_copy": "{0}", "clone": "{0}", "expand": "{0}",
+    "detach": "{0}", "alias": "{0}",
+}  # fmt: skip
+
+_PROGRAM = """
+#include <math.h>
+enum {{ W = {width}, N = {leaves} }};
+void run(long steps, long lanes, const double *slopes, double *leaves)
+{{
+    for (long first = 0; first < lanes; first += W) {{
+        double s[N][W];
+        for (long i = 0; i < W; i++) {{
+            long lane = first + i < lanes ? first + i : lanes - 1;
+            for (long k = 0; k < N; k++) s[k][i] = leaves[k * lanes + lane];
+        }}
+        for (long t = 0; t < steps; t++) {{
+            double slope[W];
+            for (long i = 0; i < W; i++)
+                slope[i] = slopes[t * lanes + (first + i < lanes ? first + i : lanes - 1)];
+            for (long i = 0; i < W; i++) {{
+{body}
+            }}
+        }}
+        for (long i = 0; i < W && first + i < lanes; i++)
+            for (long k = 0; k < N; k++) leaves[k * lanes + first + i] = s[k][i];
+    }}
+}}
+"""
+
+
+class NotTranslatable(Exception):
+    """The function does something that is not arithmetic on lanes."""
+
+
+def compiler() -> str | None:
+    """Return the C compiler's path, or None where there is none."""
+    return next((path for path in map(shutil.which, ("cc", "gcc", "clang")) if path), None)
+
+
+def translate(play: Callable[..., list[Tensor]], slope: Tensor, leaves: list[Tensor]) -> str:
+    """Return C source that plays steps of `play(slope, *leaves) -> new leaves`.
+
+    Args:
+        play: pure; every leaf has shape () or (E, 1).
+        slope: example, (E, 1).
+        leaves: example, as many as `play` returns, in the same order.
+
+    Raises:
+        NotTranslatable: an operation that has no line of C.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    graph = make_fx(play)(slope, *leaves).graph
+    names: dict[Any, str] = {}
+    lines, inputs = [], iter(["slope[i]", *(f"s[{k}][i]" for k in range(len(leaves)))])
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            names[node] = f"v{len(names)}"
+            lines.append(f"double {names[node]} = {next(inputs)};")
+        elif node.op == "call_function":
+            expression = _expression(node, names)
+            names[node] = f"v{len(names)}"
+            lines.append(f"double {names[node]} = {expression};")
+        elif node.op == "output":
+            lines += [f"s[{k}][i] = {names[out]};" for k, out in enumerate(node.args[0])]
+        else:
+            raise NotTranslatable(f"{node.op} {node.target}")
+    body = "\n".join(" " * 16 + line for line in lines)
+    return _PROGRAM.format(width=LANES, leaves=len(leaves), body=body)
+
+
+def _expression(node: Any, names: dict[Any, str]) -> str:
+    """Return one operation as a C expression of the names of its arguments."""
+    kind = getattr(node.target, "overloadpacket", node.target).__name__
+    words = [_word(arg, names) for arg in node.args if not isinstance(arg, list | tuple)]
+    if kind in _BINARY:
+        if node.kwargs.get("alpha", 1) != 1 or len(words) > 2:
+            raise NotTranslatable(f"{kind} with a factor")
+        return _BINARY[kind].format(*words)
+    if kind in _UNARY:
+        return _UNARY[kind].format(*words)
+    if kind == "where":
+        return f"{words[0]} != 0 ? {words[1]} : {words[2]}"
+    if kind == "pow":
+        return f"{words[0]} * {words[0]}" if node.args[1] == 2 else f"pow({words[0]}, {words[1]})"
+    if kind == "clamp":
+        low, high = (_word(arg, names) for arg in node.args[1:3])
+        return f"{words[0]} < {low} ? {low} : ({words[0]} > {high} ? {high} : {words[0]})"
+    if kind == "full_like":
+        return words[1]
+    raise NotTranslatable(str(node.target))
+
+
+def _word(arg: Any, names: dict[Any, str]) -> str:
+    if isinstance(arg, torch.fx.Node):
+        return names[arg]
+    if isinstance(arg, int | float):
+        if math.isinf(arg):
+            return "INFINITY" if arg > 0 else "(-INFINITY)"
+        return f"({float(arg)!r})"
+    raise NotTranslatable(f"argument {arg!r}")
+
+
+@cache
+def build(source: str) -> Callable[[Tensor, Tensor], None]:
+    """Compile C source and return run(slopes (T, E), leaves (N, E)), which updates leaves in place.
+
+    Raises:
+        RuntimeError: no compiler, or it refused the source.
+    """
+    with tempfile.TemporaryDirectory(prefix="reproductions-") as folder:
+        code, library = Path(folder) / "lanes.c", Path(folder) / "lanes.so"
+        code.write_text(source)
+        # fp-contract=off: a fused multiply-add would round once where torch rounds twice
+        flags = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+        command = [compiler() or "cc", *flags, "-shared", "-fPIC", str(code), "-o", str(library)]
+        command.append("-lm")
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise RuntimeError(f"no C compiler: {error}") from error
+        if done.returncode:
+            raise RuntimeError(f"the C compiler failed: {done.stderr[:500]}")
+        function = ctypes.CDLL(str(library)).run  # the mapping outlives the file
+    function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    function.restype = None
+
+    def run(slopes: Tensor, leaves: Tensor) -> None:
+        for name, tensor in (("slopes", slopes), ("leaves", leaves)):
+            if tensor.dtype != torch.float64 or not tensor.is_contiguous():
+                raise ValueError(f"{name} must be contiguous float64")
+        if slopes.shape[1] != leaves.shape[1]:
+            raise ValueError(f"slopes have {slopes.shape[1]} lanes, leaves {leaves.shape[1]}")
+        function(slopes.shape[0], slopes.shape[1], slopes.data_ptr(), leaves.data_ptr())
+
+    return run

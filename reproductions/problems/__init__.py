@@ -1,0 +1,1 @@
+"""Objectives: what the optimizers are let loose on. They know no optimizer."""
