@@ -1,0 +1,1 @@
+"""What the command line and the workflow call: run, draw, judge, report, check, and their upkeep."""
