@@ -1,0 +1,1 @@
+"""One folder a paper: README.md, experiment.py, figures.py, claims.yaml."""
