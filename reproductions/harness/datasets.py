@@ -139,7 +139,7 @@ def load(path: Path) -> Dataset:
         UserError: the file is missing, cut short, damaged, or not a prepared data set.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             facts = json.loads(str(archive["facts"]))
             arrays = Arrays(*(archive[field] for field in Arrays._fields))
         known = {key: facts[key] for key in FACTS}

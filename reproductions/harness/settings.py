@@ -206,9 +206,7 @@ def _mapping(value: Any, path: Path, key: str | None) -> dict[str, Any]:
     return value
 
 
-def _known(
-    given: Iterable[str], known: Iterable[str], path: Path | str, where: str = ""
-) -> None:
+def _known(given: Iterable[str], known: Iterable[str], path: Path | str, where: str = "") -> None:
     for key in given:
         if key not in known:
             full = f"{where}.{key}" if where else key

@@ -150,7 +150,13 @@ def build(source: str) -> Callable[[Tensor, Tensor], None]:
         code, library = Path(folder) / "lanes.c", Path(folder) / "lanes.so"
         code.write_text(source)
         # fp-contract=off: a fused multiply-add would round once where torch rounds twice
-        flags = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+        flags = [
+            "-O3",
+            "-march=native",
+            "-ffp-contract=off",
+            "-fno-math-errno",
+            "-fno-trapping-math",
+        ]
         command = [compiler() or "cc", *flags, "-shared", "-fPIC", str(code), "-o", str(library)]
         command.append("-lm")
         try:

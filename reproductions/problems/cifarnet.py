@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -222,7 +223,7 @@ def _locate(
     """Yield weights and biases, layer after layer, of convolutions and then dense layers."""
     start = 0
     shapes = [(out, fan_in // kernel**2, kernel, kernel) for fan_in, out in convolutions]
-    dense = [(out, fan_in) for fan_in, out in zip(widths, widths[1:], strict=False)]
+    dense = [(out, fan_in) for fan_in, out in pairwise(widths)]
     for shape in [*shapes, *dense]:
         fan_in = math.prod(shape[1:])
         for part in (shape, shape[:1]):

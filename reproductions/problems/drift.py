@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+
 def cyclic_drift(
     slopes: Sequence[float], beta1: float = 0.0, beta2: float = 0.0, *,
     method: str = "adam", eps: float = 0.0,

@@ -126,12 +126,15 @@ def theorem_4_bound(steps: int, alpha: float, beta2: float, slopes: list[float])
         square = beta2 * square + (1 - beta2) * value
         peak = max(peak, square)
     norm = math.sqrt(np.resize(g2, steps).sum())
-    return 4 * math.sqrt(steps) / alpha * math.sqrt(peak) + alpha * math.sqrt(
-        1 + math.log(steps)
-    ) / math.sqrt(1 - beta2) * norm
+    return (
+        4 * math.sqrt(steps) / alpha * math.sqrt(peak)
+        + alpha * math.sqrt(1 + math.log(steps)) / math.sqrt(1 - beta2) * norm
+    )
 
 
-def two_cycle_amplitude(alpha: float, beta1: float, eps: float = 0.0, curvature: float = 1.0) -> float:
+def two_cycle_amplitude(
+    alpha: float, beta1: float, eps: float = 0.0, curvature: float = 1.0
+) -> float:
     """Return W of the cycle w = +-W of Adam on curvature w^2 / 2: alpha (1-b1)/(2 (1+b1)) - eps/c.
 
     Source: Bock and Weiss 2022 (existence); the closed form follows from m = -+(1-b1)/(1+b1) c W

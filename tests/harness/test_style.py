@@ -165,7 +165,8 @@ def test_pdf_embeds_true_type_fonts(tmp_path):
 
 def test_plotted_data_holds_what_is_drawn(tmp_path):
     style.save(everything(), tmp_path, "all", {})
-    rows = list(csv.DictReader((tmp_path / "all.csv").open()))
+    with (tmp_path / "all.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     kinds = {(row["panel"], row["artist"]) for row in rows}
     assert {("0", "line"), ("0", "band"), ("1", "cells"), ("1", "line"), ("2", "bar")} <= kinds
     adam = [row for row in rows if row["label"] == "Adam" and row["artist"] == "line"]
@@ -175,7 +176,7 @@ def test_plotted_data_holds_what_is_drawn(tmp_path):
 
 
 def test_curves_print_n_and_say_what_the_band_is():
-    figure, axes = style.new_figure(1, 3, width=30)
+    _, axes = style.new_figure(1, 3, width=30)
     style.plot_curves(axes[0], curves(seeds=16))
     style.plot_curves(axes[1], curves(seeds=3))
     style.plot_curves(axes[2], curves(seeds=16), band="bootstrap", level=0.95)

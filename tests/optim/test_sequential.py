@@ -104,7 +104,9 @@ def test_the_reference_run_of_figure_1(made, golden):
 def test_adam_is_pinned_by_theorem_1():
     beta2 = torch.tensor([[1 / 10], [1 / 17], [1 / 101]], dtype=torch.float64)
     problem = online.periodic([3.0, 4.0, 10.0], [3, 3, 3])
-    path = simulate(problem, rmsprop(0.5, beta2, schedule=inverse_sqrt), 1.0, steps=3001, record_at=[3001])
+    path = simulate(
+        problem, rmsprop(0.5, beta2, schedule=inverse_sqrt), 1.0, steps=3001, record_at=[3001]
+    )
     assert path.misses.tolist() == [[0, 0, 0]]
     assert path.iterate.tolist() == [[1, 1, 1]]
 
@@ -123,7 +125,9 @@ def test_records_do_not_change_a_run():
 
 
 def test_a_lane_runs_the_same_in_any_ensemble():
-    alone = simulate(online.reddi_stochastic([7]), METHODS["amsgrad"], 0.0, steps=200, record_at=[200])
+    alone = simulate(
+        online.reddi_stochastic([7]), METHODS["amsgrad"], 0.0, steps=200, record_at=[200]
+    )
     among = simulate(
         online.reddi_stochastic(range(11)), METHODS["amsgrad"], 0.0, steps=200, record_at=[200]
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ def test_progress_ends_at_one():
     heard: list[tuple[float, str]] = []
     run(progress=lambda fraction, note: heard.append((fraction, note)))
     assert heard[-1] == (1.0, "step 20 of 20")
-    assert all(a < b for (a, _), (b, _) in zip(heard, heard[1:], strict=False))
+    assert all(a < b for (a, _), (b, _) in pairwise(heard))
 
 
 def test_misuse_is_named():

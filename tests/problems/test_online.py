@@ -47,7 +47,9 @@ def test_mean_slopes_are_those_of_the_papers():
     assert online.reddi_stochastic([0]).mean_slope.item() == pytest.approx(0.2)
     assert online.theorem_3(100.0, 0.2, [0]).mean_slope.item() == pytest.approx(0.2)
     assert online.lecture([0]).mean_slope.item() == pytest.approx(-1 / 3)
-    assert online.zhang_2_5(10, [0]).mean_slope.item() == pytest.approx((1 + 9 / 81) / 10 - 0.9 / 81)
+    assert online.zhang_2_5(10, [0]).mean_slope.item() == pytest.approx(
+        (1 + 9 / 81) / 10 - 0.9 / 81
+    )
 
 
 def test_probabilities_must_sum_to_one():

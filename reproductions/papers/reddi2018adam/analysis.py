@@ -53,7 +53,9 @@ def figure_1(table: Any) -> dict[str, Metric]:
     regret = select(table, arm="adam", quantity="expected_average_regret", order="random")
     ends = by_seed(regret[regret.step == regret.step.max()])
     found["stochastic_adam_expected_average_regret"] = over_seeds(ends)
-    found["online_adam_average_regret"] = exact(at(table, "adam", "average_regret", order="periodic"))
+    found["online_adam_average_regret"] = exact(
+        at(table, "adam", "average_regret", order="periodic")
+    )
     steps, regret = curve(table, "amsgrad", "average_regret", order="periodic")
     late = steps >= steps[-1] / 10
     slope = np.polyfit(np.log(steps[late]), np.log(regret[late]), 1)[0]
@@ -91,7 +93,9 @@ def _against_published(table: Any) -> dict[str, Metric]:
         found[name] = exact(ratio)
     bound = select(table, arm="amsgrad", quantity="bound")
     steps, average = curve(table, "amsgrad_beta1_0", "average_regret", order="periodic")
-    ratios = [row.value / (np.interp(row.step, steps, average) * row.step) for row in bound.itertuples()]
+    ratios = [
+        row.value / (np.interp(row.step, steps, average) * row.step) for row in bound.itertuples()
+    ]
     found["theorem_4_bound_ratio"] = exact(min(ratios))
     return found
 
@@ -233,7 +237,9 @@ def period_map(table: Any) -> Any:
     """Return the cells of the map over (C, beta2) that the exact drift can decide."""
     cells = select(table, arm="period_map", quantity="window_mean").copy()
     roots = select(table, arm="period_map", quantity="critical_beta2")
-    cells = cells[cells.n > 2].merge(roots[["n", "value"]].rename(columns={"value": "root"}), on="n")
+    cells = cells[cells.n > 2].merge(
+        roots[["n", "value"]].rename(columns={"value": "root"}), on="n"
+    )
     clear = (cells.beta2 - cells.root).abs() >= 0.3 * (1 - cells.root)
     cells = cells[clear]
     return cells.assign(agrees=(cells.value > 0) == (cells.beta2 < cells.root))
@@ -249,7 +255,9 @@ def momentum_agreement(table: Any) -> np.ndarray:
     n = final.n.min()
     final = final[final.n == n]
     drift = select(table, arm="momentum_map", quantity="mean_drift", n=n)
-    cells = final.merge(drift[["beta1", "beta2", "value"]], on=["beta1", "beta2"], suffixes=("", "_d"))
+    cells = final.merge(
+        drift[["beta1", "beta2", "value"]], on=["beta1", "beta2"], suffixes=("", "_d")
+    )
     cells = cells[cells.value_d.abs() > 0.05 * cells.value_d.abs().max()]
     cells = cells.assign(agrees=(cells.value > -1) == (cells.value_d > 0))
     return cells.groupby("seed").agrees.mean().to_numpy()

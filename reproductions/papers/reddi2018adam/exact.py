@@ -55,7 +55,13 @@ def drifts(constants: list[float], betas_figure_1: list[float]) -> Rows:
     for beta2 in betas_figure_1:
         periodic = cyclic_drift(REDDI, 0.9, beta2)
         rows.add(arm="adam", quantity="drift", value=periodic, share=beta2, **fig)
-        rows.add(arm="adam", quantity="mean_drift", value=iid_drift(*_RANDOM, 0.9, beta2), share=beta2, **fig)
+        rows.add(
+            arm="adam",
+            quantity="mean_drift",
+            value=iid_drift(*_RANDOM, 0.9, beta2),
+            share=beta2,
+            **fig,
+        )
     for order, roots in (
         ("periodic", thresholds.cyclic_critical_beta2(REDDI, 0.9)),
         ("random", thresholds.iid_critical_beta2(*_RANDOM, 0.9, _NEAR_ONE)),
@@ -70,7 +76,14 @@ def bound(steps: int, alpha: float, beta2: float) -> Rows:
     for step in sorted({10**4, 10**5, 10**6, 10**7, steps}):
         if step <= steps:
             value = thresholds.theorem_4_bound(step, alpha, beta2, REDDI)
-            rows.add(arm="amsgrad", quantity="bound", value=value, step=step, order="periodic", alpha=alpha)
+            rows.add(
+                arm="amsgrad",
+                quantity="bound",
+                value=value,
+                step=step,
+                order="periodic",
+                alpha=alpha,
+            )
     return rows
 
 
@@ -82,10 +95,16 @@ def drift_by_simulation(constants: list[float]) -> Rows:
     problem.box = None
     beta2 = 1 / (1 + c * c)
     path = simulate(
-        problem, rmsprop(1.0, torch.from_numpy(beta2)[:, None]), 0.0, steps=604, record_at=[301, 601]
+        problem,
+        rmsprop(1.0, torch.from_numpy(beta2)[:, None]),
+        0.0,
+        steps=604,
+        record_at=[301, 601],
     )
     moved = (path.iterate[1] - path.iterate[0]).numpy() / 100
-    closed = np.array([cyclic_drift([k, -1.0, -1.0], 0.0, b) for k, b in zip(c, beta2, strict=True)])
+    closed = np.array(
+        [cyclic_drift([k, -1.0, -1.0], 0.0, b) for k, b in zip(c, beta2, strict=True)]
+    )
     rows.add(
         arm="adam", quantity="drift_error", value=np.abs(moved - closed), constant=c,
         theorem="drift", share=1.0,

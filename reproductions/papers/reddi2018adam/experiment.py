@@ -54,7 +54,10 @@ def figure_1(
     """Run seven methods on the problem of Figure 1: one periodic lane, `seeds` random ones."""
     streams = [root_seed * 1000 + seed for seed in range(seeds)]
     problem = online.concatenate([online.reddi_online(), online.reddi_stochastic(streams)])
-    methods = {**_methods(alpha, beta1, beta2), "sgd_small": sgd(0.02 * alpha, schedule=inverse_sqrt)}
+    methods = {
+        **_methods(alpha, beta1, beta2),
+        "sgd_small": sgd(0.02 * alpha, schedule=inverse_sqrt),
+    }
     rows, marks = Rows({**_UNITS, "bound": "loss"}), _marks(steps, records)
     for number, (arm, transform) in enumerate(methods.items()):
         path = simulate(problem, transform, start, steps=steps, record_at=marks)
@@ -148,7 +151,9 @@ def _theorem_1(
     }
     for arm, transform in methods.items():
         path = simulate(problem, transform, 1.0, steps=steps, record_at=marks)
-        _add(rows, arm, path, seed=0, theorem="1", constant=c, share=np.array([p[1] for p in pairs]))
+        _add(
+            rows, arm, path, seed=0, theorem="1", constant=c, share=np.array([p[1] for p in pairs])
+        )
 
 
 def _theorem_2_and_3(
@@ -359,7 +364,9 @@ def _add(rows: Rows, arm: str, path: Trajectory, *, seed: int | np.ndarray, **fa
     step = path.steps.numpy()[:, None]
     per_step = {"average_regret": path.regret, "expected_average_regret": path.expected_regret}
     for quantity, sums in per_step.items():
-        rows.add(arm=arm, quantity=quantity, value=sums.numpy() / step, seed=seed, step=step, **factors)
+        rows.add(
+            arm=arm, quantity=quantity, value=sums.numpy() / step, seed=seed, step=step, **factors
+        )
     for quantity in ("iterate", "total", "growths", "clear_growths", "misses"):
         value = getattr(path, quantity).numpy()
         rows.add(arm=arm, quantity=quantity, value=value, seed=seed, step=step, **factors)

@@ -13,7 +13,10 @@ from reproductions.papers.reddi2018adam import analysis
 
 _RATES = ("adam", "amsgrad", "amsgrad_torch", "amsgrad_optax", "adagrad", "adamnc", "sgd")
 _FIGURE_1 = (*_RATES[:-1], "sgd_small")  # SGD with 0.5/sqrt(t) only bounces: gradients reach 1010
-_SMALL = {"labels": {"sgd_small": "SGD, step 50 times smaller"}, "looks": {"sgd_small": style.look("sgd")}}
+_SMALL = {
+    "labels": {"sgd_small": "SGD, step 50 times smaller"},
+    "looks": {"sgd_small": style.look("sgd")},
+}
 _PAPER_NAMES = {"adam": "Adam", "amsgrad": "AMSGrad"}
 
 
@@ -191,7 +194,9 @@ def draw_smallest_period(theorems: Any) -> Any:
     names = [f"({row.beta1:g}, {row.beta2:g})" for row in small.itertuples()]
     place = np.arange(len(names))
     ax.plot(place, small.value, "o", color=style.look("adam").colour, label="truly fails from")
-    ax.plot(place[: len(ample)], ample.value, "s", color="black", mfc="none", label="proof asks for")
+    ax.plot(
+        place[: len(ample)], ample.value, "s", color="black", mfc="none", label="proof asks for"
+    )
     for x, row in zip(place, small.itertuples(), strict=True):
         ax.annotate(f"{row.value:g}", (x, row.value), xytext=(7, 4), textcoords="offset points")
     ax.set(xlabel="(beta1, beta2)", ylabel="period C", yscale="log", xticks=place)
@@ -224,7 +229,9 @@ def draw_lecture_drift(lecture: Any) -> Any:
     for index, beta1 in enumerate(np.unique(curves.beta1)):
         own, look = curves[curves.beta1 == beta1], style.series(index)
         colours[beta1] = look.colour
-        ax.plot(own.beta2, own.value, color=look.colour, ls=look.linestyle, label=f"beta1 = {beta1:g}")
+        ax.plot(
+            own.beta2, own.value, color=look.colour, ls=look.linestyle, label=f"beta1 = {beta1:g}"
+        )
     points = analysis.simulated_drifts(lecture)
     for row in points[points.arm == "adam"].itertuples():
         ax.errorbar(row.beta2, row.mean, 2 * row.sem, fmt="o", ms=4, capsize=2,
@@ -324,7 +331,9 @@ def draw_network_curves(network: Any) -> Any:
     (step size, beta2) of least training loss; the test loss, which the paper does not plot, beside
     it. Grey: the published curves.
     """
-    return _curves(network, {"train_loss": "fig2_top_right_mlp_train_every100.csv", "test_loss": None})
+    return _curves(
+        network, {"train_loss": "fig2_top_right_mlp_train_every100.csv", "test_loss": None}
+    )
 
 
 def draw_cifarnet_curves(cifarnet: Any) -> Any:
@@ -349,7 +358,9 @@ def _curves(table: Any, panels: dict[str, str | None]) -> Any:
                 points = read_points(analysis.DIGITISED / file)
                 points = points[points.iteration <= rows.step.max()]
                 if len(points):
-                    style.reference(ax, points.iteration, points[name], f"published {name}", method=arm)
+                    style.reference(
+                        ax, points.iteration, points[name], f"published {name}", method=arm
+                    )
         ax.set(xlabel="iteration", ylabel=quantity.replace("_", " ") + " (nat)")
     style.legend(figure)
     return figure
