@@ -74,7 +74,7 @@ def context(
     """
     root = repository_root()
     given = {"scale": scale, "device": device, "root_seed": root_seed}
-    run = read_run(root / "configs" / "default.yaml", given)
+    run = read_run(root / "configs" / "default.yaml", given, asked="command line")
     return Context(root, run, Place(results or root / "results", run.scale))
 
 
@@ -139,17 +139,18 @@ def draw(
     papers: Papers = None,
     scale: Scale = None,
     results: Results = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes to draw with.")] = 1,
     log: Log = None,
 ) -> None:
     """Draw the figures of papers from their tables."""
-    from reproductions.stages import evidence
+    from reproductions.stages import drawing
     from reproductions.stages.progress import stage
 
     here = context(scale, results)
     for room in here.rooms(papers):
         where = log or here.place.log(room, "figures")
         with stage(f"{room.key} figures", where, redirect=log is not None) as progress:
-            index = evidence.draw(room, here.place, progress)
+            index = drawing.draw(room, here.place, progress, workers=workers)
             for name, reason in index["skipped"].items():
                 progress.line(f"{name} is not drawn: {reason}")
 

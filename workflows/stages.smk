@@ -57,12 +57,13 @@ rule figures:
         f"{PLAN.folder}/{{paper}}/logs/figures.log",
     conda:
         "../environment.yml"
+    threads: 2
     params:
         place=PLAN.place,
         code=PLAN.figures_code,
         env=PLAN.environment("figures"),
     shell:
-        "python -m reproductions draw {wildcards.paper} {params.place} --log {log}"
+        "python -m reproductions draw {wildcards.paper} {params.place} --workers {threads} --log {log}"
 
 
 rule verdict:

@@ -163,7 +163,7 @@ def figures_digest(root: Path, key: str) -> str:
     """Return the digest of what draws a room's figures; a docstring there is a caption."""
     names = function_names(root, key, "figures", "draw_")
     module = parse(root, paper_module(key, "figures"))
-    closure = _stage(root, key, names, f"{PACKAGE}.stages.evidence", "draw")
+    closure = _stage(root, key, names, f"{PACKAGE}.stages.drawing", "draw")
     captions = [module.functions[name] for name in names] if module else []
     return closure.digest(*captions)
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 LANES = 8  # lanes that advance together: one vector register of doubles where there is AVX-512
 
@@ -86,57 +87,82 @@ def translate(play: Callable[..., list[Tensor]], slope: Tensor, leaves: list[Ten
     Raises:
         NotTranslatable: an operation that has no line of C.
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
-
-    graph = make_fx(play)(slope, *leaves).graph
-    names: dict[Any, str] = {}
-    lines, inputs = [], iter(["slope[i]", *(f"s[{k}][i]" for k in range(len(leaves)))])
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            names[node] = f"v{len(names)}"
-            lines.append(f"double {names[node]} = {next(inputs)};")
-        elif node.op == "call_function":
-            expression = _expression(node, names)
-            names[node] = f"v{len(names)}"
-            lines.append(f"double {names[node]} = {expression};")
-        elif node.op == "output":
-            lines += [f"s[{k}][i] = {names[out]};" for k, out in enumerate(node.args[0])]
-        else:
-            raise NotTranslatable(f"{node.op} {node.target}")
+    names = ["slope[i]", *(f"s[{k}][i]" for k in range(len(leaves)))]
+    recorder = _Recorder(dict(zip(names, [slope, *leaves], strict=True)))
+    with recorder:
+        after = play(slope, *leaves)
+    lines = [*recorder.lines, *(f"s[{k}][i] = {recorder.name(x)};" for k, x in enumerate(after))]
     body = "\n".join(" " * 16 + line for line in lines)
     return _PROGRAM.format(width=LANES, leaves=len(leaves), body=body)
 
 
-def _expression(node: Any, names: dict[Any, str]) -> str:
-    """Return one operation as a C expression of the names of its arguments."""
-    kind = getattr(node.target, "overloadpacket", node.target).__name__
-    words = [_word(arg, names) for arg in node.args if not isinstance(arg, list | tuple)]
-    if kind in _BINARY:
-        if node.kwargs.get("alpha", 1) != 1 or len(words) > 2:
-            raise NotTranslatable(f"{kind} with a factor")
-        return _BINARY[kind].format(*words)
-    if kind in _UNARY:
-        return _UNARY[kind].format(*words)
-    if kind == "where":
-        return f"{words[0]} != 0 ? {words[1]} : {words[2]}"
-    if kind == "pow":
-        return f"{words[0]} * {words[0]}" if node.args[1] == 2 else f"pow({words[0]}, {words[1]})"
-    if kind == "clamp":
-        low, high = (_word(arg, names) for arg in node.args[1:3])
-        return f"{words[0]} < {low} ? {low} : ({words[0]} > {high} ? {high} : {words[0]})"
-    if kind == "full_like":
-        return words[1]
-    raise NotTranslatable(str(node.target))
+class _Recorder(TorchDispatchMode):
+    """Write down every operation on known tensors while it happens, as lines of C.
 
+    torch.fx would record the same operations, but its import takes longer than all the rest.
+    """
 
-def _word(arg: Any, names: dict[Any, str]) -> str:
-    if isinstance(arg, torch.fx.Node):
-        return names[arg]
-    if isinstance(arg, int | float):
-        if math.isinf(arg):
-            return "INFINITY" if arg > 0 else "(-INFINITY)"
-        return f"({float(arg)!r})"
-    raise NotTranslatable(f"argument {arg!r}")
+    def __init__(self, inputs: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._names: dict[int, str] = {}
+        self._seen: list[Tensor] = []  # kept alive, so that no id is given twice
+        for source, tensor in inputs.items():
+            self._define(tensor, source)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # True, torch's default, imports its compiler: more than a second
+
+    def name(self, tensor: Tensor) -> str:
+        """Return the C variable that holds a tensor's value."""
+        if id(tensor) not in self._names:
+            raise NotTranslatable("a tensor from outside the step")
+        return self._names[id(tensor)]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not isinstance(result, Tensor):
+            raise NotTranslatable(f"{func} gives no tensor")
+        self._define(result, self._expression(func.overloadpacket.__name__, args, kwargs or {}))
+        return result
+
+    def _define(self, tensor: Tensor, expression: str) -> None:
+        name = f"v{len(self._seen)}"
+        self.lines.append(f"double {name} = {expression};")
+        self._names[id(tensor)] = name
+        self._seen.append(tensor)
+
+    def _expression(self, kind: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Return one operation as a C expression of the names of its arguments."""
+        words = [self._word(arg) for arg in args if not isinstance(arg, list | tuple)]
+        if kind in _BINARY:
+            if kwargs.get("alpha", 1) != 1 or len(words) > 2:
+                raise NotTranslatable(f"{kind} with a factor")
+            return _BINARY[kind].format(*words)
+        if kind in _UNARY:
+            return _UNARY[kind].format(*words)
+        if kind == "where":
+            return f"{words[0]} != 0 ? {words[1]} : {words[2]}"
+        if kind == "pow":
+            return f"{words[0]} * {words[0]}" if args[1] == 2 else f"pow({words[0]}, {words[1]})"
+        if kind == "clamp":
+            x, low, high = words
+            return f"{x} < {low} ? {low} : ({x} > {high} ? {high} : {x})"
+        if kind == "full_like":
+            return words[1]
+        raise NotTranslatable(kind)
+
+    def _word(self, arg: Any) -> str:
+        if isinstance(arg, Tensor):
+            return self.name(arg)
+        if isinstance(arg, int | float):
+            if math.isinf(arg):
+                return "INFINITY" if arg > 0 else "(-INFINITY)"
+            return f"({float(arg)!r})"
+        raise NotTranslatable(f"argument {arg!r}")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""From tables to evidence: draw a room's figures and judge its claims."""
+"""From tables to evidence: call a room's functions of tables, and judge its claims."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from reproductions.harness.errors import UserError, nearest
-from reproductions.harness.files import write_json
 from reproductions.harness.rooms import Room
+from reproductions.stages.new_room import refuse_open
 from reproductions.stages.place import Place, partial
 
-Say = Callable[..., None]
 Function = Callable[..., Any]
 
 
@@ -74,7 +73,7 @@ class Tables:
             return None, f"{function.__name__} failed: {kind}{error}"
 
 
-def _functions(room: Room, prefix: str) -> dict[str, Function]:
+def functions(room: Room, prefix: str) -> dict[str, Function]:
     """Return the functions of a room's figures.py with a prefix, in the order of the source."""
     module = importlib.import_module(f"reproductions.papers.{room.key}.figures")
     own = [f for f in vars(module).values() if inspect.isfunction(f) and _from(f, module.__name__)]
@@ -86,71 +85,10 @@ def _from(function: Function, module: str) -> bool:
     return function.__module__ == module
 
 
-def draw(room: Room, place: Place, progress: Say, tolerant: bool = False) -> dict[str, Any]:
-    """Draw every figure whose tables are there and return the index, which is written last.
-
-    Raises:
-        Exception: what a draw function raises, unless tolerant.
-    """
-    from reproductions.harness import style
-
-    tables = Tables(room, place)
-    about, index = tables.provenance(), place.figures(room)
-    drawn: list[str] = []
-    skipped: dict[str, str] = {}
-    functions = _functions(room, "draw_")
-    if not functions:
-        raise UserError("has no draw_ function", file=room.folder / "figures.py")
-    for number, (name, function) in enumerate(functions.items()):
-        progress(number / len(functions), name)
-        figure, reason = tables.call(function, tolerant)
-        if figure is None:
-            skipped[name] = reason or f"draw_{name} returned no figure"
-            continue
-        used = {key: about[key] for key in inspect.signature(function).parameters}
-        meta = _meta(room, place, inspect.getdoc(function) or "", used)
-        style.save(figure, index.parent, name, meta)
-        drawn.append(name)
-    _remove_others(room, place, drawn)
-    content = {"figures": drawn, "skipped": skipped}
-    write_json(index, content)
-    partial(index).unlink(missing_ok=True)
-    return content
-
-
-def _remove_others(room: Room, place: Place, drawn: list[str]) -> None:
-    """Remove the files of figures that are no longer drawn: they would show other results."""
-    for path in place.figures(room).parent.glob("[!.]*.*"):
-        if path.stem not in (*drawn, "index", "index.partial"):
-            path.unlink()
-
-
-def _meta(room: Room, place: Place, caption: str, used: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the report says of a figure."""
-    seeds = {name: one["seeds"] for name, one in used.items() if one.get("seeds")}
-    same = len({str(number) for number in seeds.values()}) < 2
-    return {
-        "caption": caption,
-        "scale": place.scale,
-        "data": data_names(used),
-        "seeds": next(iter(seeds.values()), None) if same else seeds,
-        "cost_seconds": round(sum(one["wall_seconds"] for one in used.values()), 1),
-        "command": f"snakemake --cores 2 --config scale={place.scale} -- {room.key}",
-        "provenance": "; ".join(f"{name}: {_commit(one)}" for name, one in used.items()),
-    }
-
-
 def data_names(about: Mapping[str, Any]) -> str | list[str] | None:
     """Return the data sets that tables rest on: None, one name, or several."""
     names = sorted({one["data"]["name"] for one in about.values() if one.get("data")})
     return names if len(names) > 1 else names[0] if names else None
-
-
-def _commit(about: Mapping[str, Any]) -> str:
-    """Return the sources of a table in a few words."""
-    commit = about.get("commit")
-    at = f"commit {commit[:10]}{' and changes' if about.get('dirty') else ''}, " if commit else ""
-    return f"{at}sources {about['source_digest']}"
 
 
 def measure(room: Room, tables: Tables, tolerant: bool = False) -> tuple[dict, dict[str, str]]:
@@ -162,7 +100,7 @@ def measure(room: Room, tables: Tables, tolerant: bool = False) -> tuple[dict, d
     """
     metrics: dict[str, Any] = {}
     missing: dict[str, str] = {}
-    for name, function in _functions(room, "measure_").items():
+    for name, function in functions(room, "measure_").items():
         found, reason = tables.call(function, tolerant)
         if found is None:
             missing[f"measure_{name}"] = reason or "it returned nothing"
@@ -183,6 +121,7 @@ def judge(room: Room, place: Place, tolerant: bool = False) -> dict[str, Any]:
 
     path = room.folder / "claims.yaml"
     stated = claims.load_claims(path)
+    refuse_open(path, room.folder / "figures.py")
     tables = Tables(room, place)
     metrics, missing = measure(room, tables, tolerant)
     entries = claims.judge(stated, metrics, missing, place.scale, file=path)

@@ -62,12 +62,12 @@ def _complete(room: Room, place: Place) -> list[Path]:
 
     What cannot be drawn or judged is told, and stops nothing.
     """
-    from reproductions.stages import evidence
+    from reproductions.stages import drawing, evidence
 
     made = []
     with stage(f"{room.key} with what there is", place.log(room, "finish"), True) as progress:
         for path, make in (
-            (place.figures(room), lambda: evidence.draw(room, place, progress, tolerant=True)),
+            (place.figures(room), lambda: drawing.draw(room, place, progress, tolerant=True)),
             (place.verdict(room), lambda: evidence.judge(room, place, tolerant=True)),
         ):
             if _is_open(path, room, place):
