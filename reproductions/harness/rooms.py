@@ -21,7 +21,7 @@ from reproductions.harness import sources
 from reproductions.harness.errors import UserError, nearest
 from reproductions.harness.settings import Config, Experiment, read_config, read_run, resolve
 
-KEY = re.compile(r"[a-z]+\d+[a-z]+\d*")
+KEY = re.compile(r"[a-z]+[0-9]+[a-z]+[0-9]*")
 DOORS = ("README.md", "experiment.py", "figures.py", "claims.yaml")
 # what a change of the environment can alter in each stage; a newer linter retrains nothing
 PACKAGES = {
@@ -140,8 +140,8 @@ class Plan:
         return [f"{self.results}/data/{name}.npz"] if name else []
 
     def threads(self, wildcards: Any) -> int:
-        """Return how many cores an experiment can use."""
-        return self._entry(wildcards).threads
+        """Return how many cores an experiment can use; at smoke scale there is too little to share."""
+        return 1 if self.run.scale == "smoke" else self._entry(wildcards).threads
 
     def settings(self, wildcards: Any) -> str:
         """Return the resolved settings of an experiment as text."""

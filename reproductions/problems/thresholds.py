@@ -18,6 +18,8 @@ LECTURE = ([-3.0, 1.0], [1 / 3, 2 / 3])
 REDDI = [1010.0] + [-10.0] * 100
 _SCAN = 1 - 10.0 ** -np.linspace(0.0, 5.5, 111)  # beta2 from 0 to 1 - 3e-6
 
+_BLOCK = 2**14  # periods tried at a time
+
 
 def periodic_slopes(constant: float, period: int) -> list[float]:
     """Return one period of C x when t mod period = 1, else -x (Theorems 1 and 2)."""
@@ -102,7 +104,15 @@ def sufficient_period(beta1: float, beta2: float, most: int = 1_000_000) -> int 
     Source: Reddi et al. 2018, Appendix B. (The proof also wants C even; that is left to the
     caller.) Returns None where no C up to `most` does.
     """
-    c = np.arange(3.0, most)
+    for start in range(3, most, _BLOCK):
+        c = np.arange(float(start), min(start + _BLOCK, most))
+        meets = np.flatnonzero(_sufficient(c, beta1, beta2))
+        if meets.size:
+            return int(c[meets[0]])
+    return None
+
+
+def _sufficient(c: np.ndarray, beta1: float, beta2: float) -> np.ndarray:
     gamma = beta1 / math.sqrt(beta2) if beta2 else 0.0
     with np.errstate(under="ignore"):
         first = (1 - beta1) * beta1 ** (c - 1) * c <= 1 - beta1 ** (c - 1)
@@ -110,8 +120,7 @@ def sufficient_period(beta1: float, beta2: float, most: int = 1_000_000) -> int 
         series = 1 + gamma * (1 - gamma ** (c - 1)) / (1 - gamma)
         left = 3 * (1 - beta1) / (2 * math.sqrt(1 - beta2)) * series
         third = left + beta1 ** (c / 2 - 1) / (1 - beta1) < c / 3
-    meets = np.flatnonzero(first & second & third)
-    return int(c[meets[0]]) if meets.size else None
+    return first & second & third
 
 
 def theorem_4_bound(steps: int, alpha: float, beta2: float, slopes: list[float]) -> float:
