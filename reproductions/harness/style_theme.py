@@ -99,7 +99,8 @@ def note(ax: Axes, text: str) -> None:
     ax._house_notes = kept  # type: ignore[attr-defined]
     figure = ax.get_figure(root=True)
     assert figure is not None
-    inches = figure.get_size_inches()[0] * 0.9 / _columns(ax)
+    beside = 0.9  # inches that the axis' own label and numbers take
+    inches = figure.get_size_inches()[0] / _columns(ax) - beside
     letters = max(24, int(inches * 72 / (0.55 * NOTE_SIZE)))
     whole = [line.replace(" = ", "\u00a0=\u00a0") for line in kept]  # never broken at the sign
     lines = "\n".join(textwrap.fill(line, letters) for line in whole)

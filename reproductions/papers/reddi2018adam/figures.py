@@ -72,7 +72,8 @@ def draw_average_regret(figure_1: Any) -> Any:
         if shown.any():
             style.reference(ax, t[shown], theirs[shown], f"published {name}", method=arm)
     style.plot_curves(ax, table[table.step > 100], order=panels.FIGURE_1, xscale="log", yscale="log",
-                      **panels.SMALL)  # fmt: skip
+                      say=False, **panels.SMALL)  # fmt: skip
+    style.note(ax, panels.NO_SEEDS)
     style.reference(ax, None, analysis.FLOOR, "resting at +1: 20/101", kind="derived")
     ax.set(xlabel="step t", ylabel="average regret  $R_t/t$", ylim=(4e-3, 10))
     style.legend(figure)
@@ -195,12 +196,13 @@ def draw_effective_rate(effective_rate: Any) -> Any:
     optax's order: never. Adam: on all steps without the large gradient; torch's order of AMSGrad:
     until its bias correction has faded.
     """
-    figure, ax = style.new_figure()
+    figure, ax = style.new_figure(height=3.9)
     rows = select(effective_rate, quantity="growths")
-    style.plot_curves(ax, rows[rows.step > 9], order=panels.RATES, xscale="log")
+    style.plot_curves(ax, rows[rows.step > 9], order=panels.RATES, xscale="log", say=False)
+    style.note(ax, panels.NO_SEEDS)
     ax.set_yscale("symlog", linthresh=1)
     ax.set(xlabel="step t", ylabel="steps with growing learning rate")
-    style.legend(ax)
+    style.legend(figure)
     return figure
 
 

@@ -16,6 +16,7 @@ SMALL = {
     "labels": {"sgd_small": "SGD, step 50 times smaller"},
     "looks": {"sgd_small": style.look("sgd")},
 }
+NO_SEEDS = "deterministic: one run, no seeds"
 PAPER_NAMES = {"adam": "Adam", "amsgrad": "AMSGrad"}
 
 
@@ -30,7 +31,8 @@ def iterate(table: Any, order: str, file: str) -> Any:
             style.reference(ax, t[shown], theirs[shown], f"published {name}", method=arm)
     rows = rows[rows.step > 100]
     style.plot_curves(ax, rows, order=FIGURE_1[2:], xscale="log", band="none", say=False, **SMALL)
-    style.plot_curves(ax, rows, order=FIGURE_1[:2], xscale="log")
+    style.plot_curves(ax, rows, order=FIGURE_1[:2], xscale="log", say=order == "random")
+    style.note(ax, "" if order == "random" else NO_SEEDS)
     ax.set(xlabel="step t", ylabel="iterate  $x_t$", ylim=(-1.1, 1.1))
     style.legend(figure)
     return figure
@@ -109,7 +111,8 @@ def three_periodic(theorems: Any) -> Any:
         labels = {"adam_epsilon": "Adam, epsilon = 1"}
         looks = {"adam_epsilon": style.series(0)}
         order = ["adam", "adam_epsilon", "amsgrad", "adagrad", "sgd"]
-        style.plot_curves(ax, own, order=order, xscale="log", labels=labels, looks=looks)
+        style.plot_curves(ax, own, order=order, xscale="log", labels=labels, looks=looks, say=False)
+        style.note(ax, NO_SEEDS)
         floor = (2 * constant - 4) / 3
         style.reference(ax, None, floor, "floor of the proof", kind="derived")
         ax.set(xlabel="step t", title=f"C = {constant:g}")
