@@ -171,6 +171,21 @@ def test_a_dry_run_of_the_suite_takes_three_seconds(done: Repository) -> None:
     assert spent + after.children_system - before.children_system < 3.0
 
 
+def test_results_that_were_deleted_are_made_again(done: Repository) -> None:
+    kept = done.results().with_name("kept")
+    done.results().rename(kept)
+    try:
+        assert planned(done) == ALL | {"first", "second"}
+    finally:
+        kept.rename(done.results())
+
+
+def test_a_part_does_not_pass_for_the_whole(repository: Repository) -> None:
+    table = f"results/smoke/{KEY}/tables/first.parquet"
+    assert repository.snakemake("--", table).returncode == 0
+    assert planned(repository) == ALL - {"first"} | {"second", "dataset"}
+
+
 @pytest.mark.parametrize("setting", ["scale=smok", f"papers={KEY}s", "scal=smoke"])
 def test_wrong_use_is_one_readable_line(done: Repository, setting: str) -> None:
     outcome = done.run("snakemake", "-n", "--config", setting)

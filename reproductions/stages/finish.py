@@ -37,13 +37,14 @@ def finish_all(rooms: Sequence[Room], place: Place, complete: bool, table: bool)
     """
     told = [room for room in rooms if place.room(room).is_dir()]
     partial = [path for room in told for path in _complete(room, place)] if complete else []
-    if complete or _outdated(told, place):
+    if told and (complete or _outdated(told, place)):
         build_report(rooms, place)
     if complete:
         _mark_partial(partial, place)
     for room in told:
         _tell(room, place, table)
-    sys.stdout.write(f"report: {place.page().resolve()}\n")
+    if place.page().is_file():
+        sys.stdout.write(f"report: {place.page().resolve()}\n")
 
 
 def _outdated(rooms: Sequence[Room], place: Place) -> bool:

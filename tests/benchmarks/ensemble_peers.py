@@ -1,4 +1,4 @@
-"""Other ways to make the same gradient step of E networks 784-n-10, each in its natural form.
+"""Other ways to make the same gradient step of E networks D-n-10, each in its natural form.
 
 Every maker takes the same start and minibatches and returns (run, parameters): run() makes
 `steps` steps, parameters() returns where they led as theta (E, P).

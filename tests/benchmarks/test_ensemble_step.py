@@ -1,4 +1,4 @@
-"""One gradient step of 32 networks 784-n-10, each on its own minibatch of 100, float32."""
+"""One gradient step of 32 networks 100-n-10, each on its own minibatch of 100, float32."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from . import ensemble_peers as peers
 from .conftest import THREADS
 from .recording import hold, report, side_by_side
 
-MEMBERS, BATCH, INPUTS, OUTPUTS = 32, 100, 784, 10
+MEMBERS, BATCH, INPUTS, OUTPUTS = 32, 100, 100, 10
 LOOP_TARGETS = {25: 6.0, 100: 4.0, 500: 2.4}
-STEPS = {25: 4, 100: 2, 500: 1}  # per round: short rounds meet the same weather
+STEPS = {25: 10, 100: 5, 500: 2}  # per round: short rounds meet the same weather
 MAKERS: dict[str, tuple[peers.Maker, str]] = {
     "torch.optim loop": (peers.loop, "torch"),
     "stacked autograd": (peers.autograd, "torch"),
