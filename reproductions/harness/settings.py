@@ -61,8 +61,14 @@ class Run(NamedTuple):
     device: str
 
 
-def read_run(path: Path, overrides: Mapping[str, Any] | None = None) -> Run:
+def read_run(
+    path: Path, overrides: Mapping[str, Any] | None = None, asked: str = "--config"
+) -> Run:
     """Read configs/default.yaml under what the command line says.
+
+    Args:
+        overrides: key -> value; None leaves the file's.
+        asked: where the overrides were given, for messages.
 
     Raises:
         UserError: unknown key or scale, or a value of another type; names file and key.
@@ -71,13 +77,13 @@ def read_run(path: Path, overrides: Mapping[str, Any] | None = None) -> Run:
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     values = {**content, **given}
     _known(content, Run._fields, path)
-    _known(given, Run._fields, "--config")
+    _known(given, Run._fields, asked)
     missing = [name for name in Run._fields if name not in values]
     if missing:
         raise UserError("is missing", file=path, key=missing[0])
 
     def source(key: str) -> Path | str:
-        return "--config" if key in given else path
+        return asked if key in given else path
 
     if values["scale"] not in SCALES:
         message = f"no scale is called {values['scale']!r}{nearest(values['scale'], SCALES)}"

@@ -56,6 +56,7 @@ void run(long steps, long lanes, const double *slopes, double *leaves)
             double slope[W];
             for (long i = 0; i < W; i++)
                 slope[i] = slopes[t * lanes + (first + i < lanes ? first + i : lanes - 1)];
+{shared}
             for (long i = 0; i < W; i++) {{
 {body}
             }}
@@ -87,28 +88,34 @@ def translate(play: Callable[..., list[Tensor]], slope: Tensor, leaves: list[Ten
     Raises:
         NotTranslatable: an operation that has no line of C.
     """
-    names = ["slope[i]", *(f"s[{k}][i]" for k in range(len(leaves)))]
-    recorder = _Recorder(dict(zip(names, [slope, *leaves], strict=True)))
+    recorder = _Recorder(slope, leaves)
     with recorder:
         after = play(slope, *leaves)
     lines = [*recorder.lines, *(f"s[{k}][i] = {recorder.name(x)};" for k, x in enumerate(after))]
-    body = "\n".join(" " * 16 + line for line in lines)
-    return _PROGRAM.format(width=LANES, leaves=len(leaves), body=body)
+    shared, body = (
+        "\n".join(" " * indent + line for line in some)
+        for indent, some in ((12, recorder.shared), (16, lines))
+    )
+    return _PROGRAM.format(width=LANES, leaves=len(leaves), shared=shared, body=body)
 
 
 class _Recorder(TorchDispatchMode):
     """Write down every operation on known tensors while it happens, as lines of C.
 
+    What rests on leaves of shape () alone, such as beta^t, is worked out once for all lanes.
     torch.fx would record the same operations, but its import takes longer than all the rest.
     """
 
-    def __init__(self, inputs: dict[str, Tensor]) -> None:
+    def __init__(self, slope: Tensor, leaves: list[Tensor]) -> None:
         super().__init__()
-        self.lines: list[str] = []
+        self.lines: list[str] = []  # for each lane
+        self.shared: list[str] = []  # before them, once a step
         self._names: dict[int, str] = {}
         self._seen: list[Tensor] = []  # kept alive, so that no id is given twice
-        for source, tensor in inputs.items():
-            self._define(tensor, source)
+        self._define(slope, "slope[i]", shared=False)
+        for k, leaf in enumerate(leaves):
+            once = leaf.dim() == 0
+            self._define(leaf, f"s[{k}][{0 if once else 'i'}]", shared=once)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -126,12 +133,14 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         if not isinstance(result, Tensor):
             raise NotTranslatable(f"{func} gives no tensor")
-        self._define(result, self._expression(func.overloadpacket.__name__, args, kwargs or {}))
+        expression = self._expression(func.overloadpacket.__name__, args, kwargs or {})
+        tensors = [arg for arg in args if isinstance(arg, Tensor)]
+        self._define(result, expression, shared=all(self.name(x)[0] == "u" for x in tensors))
         return result
 
-    def _define(self, tensor: Tensor, expression: str) -> None:
-        name = f"v{len(self._seen)}"
-        self.lines.append(f"double {name} = {expression};")
+    def _define(self, tensor: Tensor, expression: str, *, shared: bool) -> None:
+        name = f"{'u' if shared else 'v'}{len(self._seen)}"
+        (self.shared if shared else self.lines).append(f"double {name} = {expression};")
         self._names[id(tensor)] = name
         self._seen.append(tensor)
 

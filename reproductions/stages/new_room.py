@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from reproductions.harness.errors import UserError
 from reproductions.harness.files import write_text
+from reproductions.harness.rooms import KEY
 
-_KEY = re.compile(r"[a-z]+[0-9]{0,4}[a-z]+")
+OPEN = "FILL IN"
 
 _FILES = {
     "configs/{key}.yaml": """\
@@ -94,7 +94,7 @@ def create(key: str, root: Path) -> list[Path]:
     Raises:
         UserError: an unusable key, or a file that is already there.
     """
-    if not _KEY.fullmatch(key):
+    if not KEY.fullmatch(key):
         raise UserError(f"{key!r} is no key: first author, year, one word, like smith2020adam")
     texts = {root / name.format(key=key): text.format(key=key) for name, text in _FILES.items()}
     for path in texts:
@@ -103,3 +103,19 @@ def create(key: str, root: Path) -> list[Path]:
     for path, text in texts.items():
         write_text(path, text)
     return list(texts)
+
+
+def refuse_open(*paths: Path) -> None:
+    """Refuse files that still hold what `create` wrote to be filled in.
+
+    Raises:
+        UserError: an absent file, or the first such line.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise UserError("there is no such file", file=path)
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
+            if OPEN in line:
+                message = f"still to be done: {line.strip()}"
+                raise UserError(message, file=path, key=f"line {number}")

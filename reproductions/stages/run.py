@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from reproductions.harness.files import write_json
 from reproductions.harness.rooms import Room
 from reproductions.harness.settings import Run, signature
 from reproductions.harness.sources import experiment_digest
+from reproductions.stages.new_room import refuse_open
 from reproductions.stages.place import Place
 from reproductions.stages.progress import stage
 
@@ -42,6 +44,8 @@ class Request(NamedTuple):
 def run_one(request: Request, progress: Say, log: Path) -> Path:
     """Run an experiment and write its table; if it fails, leave a note that says why.
 
+    Wrong use leaves a table that is there in force.
+
     Raises:
         UserError: unusable settings, data or device. So is whatever the experiment refuses with a
             ValueError.
@@ -56,7 +60,9 @@ def run_one(request: Request, progress: Say, log: Path) -> Path:
     try:
         path = _run(request, progress)
     except Exception as error:
-        _leave_note(note, name, error, log)
+        # a slip of the hand, a device that is not there: the table of before is as good as before
+        if not isinstance(error, UserError) or not place.table(room, name).is_file():
+            _leave_note(note, name, error, log)
         if isinstance(error, ValueError):
             raise _refused(request, error) from error
         raise
@@ -65,16 +71,39 @@ def run_one(request: Request, progress: Say, log: Path) -> Path:
 
 
 def _refused(request: Request, error: ValueError) -> UserError:
-    """Name the config, and the setting if the experiment's message begins with one."""
+    """Name the config, and the setting at fault where the message tells it."""
     name = request.experiment
-    values = request.room.settings(name, request.place.scale)
-    words = str(error).replace(":", " ").replace("'", " ").split()
-    key = next((f".{word}" for word in words if word in values), "")
-    return UserError(str(error), file=request.room.config_path, key=f"experiments.{name}{key}")
+    key = _at_fault(str(error), request.room.settings(name, request.place.scale))
+    place = f"experiments.{name}.{key}" if key else f"experiments.{name}"
+    return UserError(str(error), file=request.room.config_path, key=place)
+
+
+def _at_fault(message: str, settings: Mapping[str, Any]) -> str | None:
+    """Return the setting that a message names, or else the only one with the number it got.
+
+    An optimizer refuses `lr`, whatever the room calls its learning rates.
+    """
+    words = message.replace(":", " ").replace("'", " ").split()
+    named = next((word for word in words if word in settings), None)
+    got = re.search(r"\bgot (\S+)$", message)
+    if named or not got:
+        return named
+    holders = [key for key, value in settings.items() if got[1] in map(repr, _leaves(value))]
+    return holders[0] if len(holders) == 1 else None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the single values of a setting."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
 
 
 def _run(request: Request, progress: Say) -> Path:
     room, name, place = request.room, request.experiment, request.place
+    refuse_open(room.config_path, room.folder / "experiment.py")
     settings = room.settings(name, place.scale)
     offered: dict[str, Any] = {"root_seed": request.root_seed, "progress": progress}
     dataset = offered["data"] = _prepared(request, progress)
@@ -87,7 +116,7 @@ def _run(request: Request, progress: Say) -> Path:
     takes = signature(room.folder / "experiment.py", name)
     device = _device(request.device, needed="device" in takes)
     extra = {key: value for key, value in {**offered, "device": device}.items() if key in takes}
-    started, clock = datetime.now().astimezone().isoformat(timespec="seconds"), time.perf_counter()
+    started, clock = datetime.now().astimezone().isoformat(timespec="milliseconds"), time.perf_counter()
     rows = getattr(module, name)(**settings, **extra)
     about = provenance.collect(
         {**settings, "root_seed": request.root_seed},
@@ -165,13 +194,12 @@ def run_all(
         try:
             with stage(title, where, redirect=log is not None) as progress:
                 run_one(request, progress, where)
-        except UserError as error:
-            worst.add(2)
-            sys.stderr.write(f"error: {error}\n")
         except Exception as error:
-            worst.add(1)
-            said = f"{type(error).__name__}: {error}"
-            sys.stderr.write(f"error: {room.key}/{name} failed: {said}\n  the log is {where}\n")
+            known = isinstance(error, UserError)
+            worst.add(2 if known else 1)
+            failed = f"{room.key}/{name} failed: {type(error).__name__}: {error}"
+            said = str(error) if known else f"{failed}\n  the log is {where}"
+            sys.stderr.write(f"error: {said}\n")
             if log is None and "--traceback" in sys.argv:
                 traceback.print_exception(error)
     return min(worst, default=0)
