@@ -38,8 +38,11 @@ def save(figure: Figure, folder: Path | str, name: str, meta: Mapping[str, Any])
     """
     from matplotlib import rc_context
 
+    from reproductions.harness.style_ticks import write_numbers_plainly
+
     folder = Path(folder)
     paths = [folder / f"{name}.{kind}" for kind in (*FORMATS, "csv", "json")]
+    write_numbers_plainly(figure)
     _settle(figure)
     with rc_context(_STABLE):
         for kind, path in zip(FORMATS, paths, strict=False):

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
 
 from reproductions.problems.drift import cyclic_drift, iid_drift
 
@@ -41,6 +40,8 @@ def critical_beta2(
         drift: beta2 -> drift.
         scan: values between which at most one change is looked for.
     """
+    from scipy.optimize import brentq  # here: its import is slow, and most runs need no root
+
     values = [drift(float(beta2)) for beta2 in scan]
     return [
         float(brentq(drift, scan[i], scan[i + 1], xtol=tolerance, rtol=8.9e-16))
@@ -68,6 +69,8 @@ def safe_beta1(values: list[float], probabilities: list[float]) -> float:
 
     At that beta1 the drift, as a function of beta2, touches zero from the right side.
     """
+    from scipy.optimize import brentq, minimize_scalar
+
     right = -np.sign(np.dot(values, probabilities))
 
     def worst(beta1: float) -> float:

@@ -15,6 +15,7 @@ import pytest
 
 from reproductions.harness import style
 from reproductions.harness.style_palette import LABELS, PUBLISHED
+from reproductions.harness.style_ticks import plain_number, write_numbers_plainly
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -281,3 +282,35 @@ def test_a_note_is_not_repeated_and_long_ones_are_wrapped():
         style.note(ax, "n = 16 seeds; " * 8)
     assert len(ax.texts) == 1 and "\n" in ax.texts[0].get_text()
     assert ax.texts[0].get_text().count("n\u00a0=\u00a016") == 8  # never broken at the sign
+
+
+@pytest.mark.parametrize(
+    ("typeset", "plain"),
+    [
+        (r"$\mathdefault{10^{3}}$", "10³"),
+        (r"$\mathdefault{-10^{-12}}$", "-10⁻¹²"),
+        (r"$\mathdefault{6\times10^{-1}}$", "6 × 10⁻¹"),
+        (r"$\mathdefault{−0.5}$", "−0.5"),
+        ("", ""),
+    ],
+)
+def test_numbers_are_written_as_text(typeset, plain):
+    assert plain_number(typeset) == plain
+
+
+def test_axes_say_numbers_as_text_and_nothing_else_changes(tmp_path):
+    def labels(after):
+        figure, ax = style.new_figure()
+        ax.plot([1, 1e4], [0.3, 0.6])
+        ax.set(xscale="log", yscale="log")
+        if after:
+            write_numbers_plainly(figure)
+        figure.draw_without_rendering()
+        return [
+            text.get_text()
+            for axis in (ax.xaxis, ax.yaxis)
+            for text in axis.get_ticklabels(which="both")
+        ]
+
+    assert [plain_number(text) for text in labels(False)] == labels(True)
+    assert "10²" in labels(True) and "4 × 10⁻¹" in labels(True)
