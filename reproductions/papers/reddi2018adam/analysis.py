@@ -45,18 +45,17 @@ def last_quarter(table: Any, arm: str, **where: Any) -> np.ndarray:
 
 def figure_1(table: Any) -> dict[str, Metric]:
     """Measure Figure 1: where the methods end, and how their regret falls."""
+    table, random = (select(table, order=order) for order in ("periodic", "random"))
     found = _reference_run(table)
-    random = {arm: last_quarter(table, arm, order="random") for arm in ("adam", "amsgrad")}
-    for arm, values in random.items():
+    for arm in ("adam", "amsgrad"):
+        values = last_quarter(random, arm)
         found[f"stochastic_{arm}_last_quarter_iterate"] = over_seeds(values)
-        found[f"online_{arm}_iterate"] = exact(at(table, arm, "iterate", order="periodic"))
-    regret = select(table, arm="adam", quantity="expected_average_regret", order="random")
+        found[f"online_{arm}_iterate"] = exact(at(table, arm, "iterate"))
+    regret = select(random, arm="adam", quantity="expected_average_regret")
     ends = by_seed(regret[regret.step == regret.step.max()])
     found["stochastic_adam_expected_average_regret"] = over_seeds(ends)
-    found["online_adam_average_regret"] = exact(
-        at(table, "adam", "average_regret", order="periodic")
-    )
-    steps, regret = curve(table, "amsgrad", "average_regret", order="periodic")
+    found["online_adam_average_regret"] = exact(at(table, "adam", "average_regret"))
+    steps, regret = curve(table, "amsgrad", "average_regret")
     late = steps >= steps[-1] / 10
     slope = np.polyfit(np.log(steps[late]), np.log(regret[late]), 1)[0]
     found["online_amsgrad_regret_exponent"] = exact(slope)
@@ -69,11 +68,11 @@ def _reference_run(table: Any) -> dict[str, Metric]:
     """Read the reference run at powers of ten, as far as it went."""
     found = {}
     for arm in ("adam", "amsgrad", "adagrad"):
-        steps, _ = curve(table, arm, "iterate", order="periodic")
+        steps, _ = curve(table, arm, "iterate")
         for power in (4, 5, 6, 7):
             if steps[-1] >= 10**power:
                 for quantity in ("iterate", "average_regret"):
-                    value = at(table, arm, quantity, 10**power, order="periodic")
+                    value = at(table, arm, quantity, 10**power)
                     found[f"reference_{arm}_{quantity}_1e{power}"] = exact(value)
     return found
 
@@ -86,13 +85,13 @@ def _against_published(table: Any) -> dict[str, Metric]:
     for arm, floor, name in (
         ("adam", FLOOR, "published_adam_excess_ratio"), ("amsgrad", 0.0, "published_amsgrad_ratio")
     ):  # fmt: skip
-        steps, ours = curve(table, arm, "average_regret", order="periodic")
+        steps, ours = curve(table, arm, "average_regret")
         t, theirs = published("fig1_left_avg_regret", {"adam": "Adam", "amsgrad": "AMSGrad"}[arm])
         last = min(steps[-1], t[-1])
         ratio = (np.interp(last, t, theirs) - floor) / (np.interp(last, steps, ours) - floor)
         found[name] = exact(ratio)
     bound = select(table, arm="amsgrad", quantity="bound")
-    steps, average = curve(table, "amsgrad_beta1_0", "average_regret", order="periodic")
+    steps, average = curve(table, "amsgrad_beta1_0", "average_regret")
     ratios = [
         row.value / (np.interp(row.step, steps, average) * row.step) for row in bound.itertuples()
     ]
