@@ -116,7 +116,10 @@ def _run(request: Request, progress: Say) -> Path:
     takes = signature(room.folder / "experiment.py", name)
     device = _device(request.device, needed="device" in takes)
     extra = {key: value for key, value in {**offered, "device": device}.items() if key in takes}
-    started, clock = datetime.now().astimezone().isoformat(timespec="milliseconds"), time.perf_counter()
+    started, clock = (
+        datetime.now().astimezone().isoformat(timespec="milliseconds"),
+        time.perf_counter(),
+    )
     rows = getattr(module, name)(**settings, **extra)
     about = provenance.collect(
         {**settings, "root_seed": request.root_seed},
