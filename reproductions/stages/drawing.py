@@ -13,6 +13,7 @@ from reproductions.harness.errors import UserError
 from reproductions.harness.files import write_json
 from reproductions.harness.rooms import Room
 from reproductions.stages.evidence import Tables, data_names, functions
+from reproductions.stages.new_room import refuse_open
 from reproductions.stages.place import Place, partial
 
 Say = Callable[..., None]
@@ -29,6 +30,7 @@ def draw(
     Raises:
         Exception: what a draw function raises, unless tolerant.
     """
+    refuse_open(room.folder / "figures.py")
     names = list(functions(room, "draw_"))
     if not names:
         raise UserError("has no draw_ function", file=room.folder / "figures.py")

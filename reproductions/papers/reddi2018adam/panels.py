@@ -38,8 +38,13 @@ def iterate(table: Any, order: str, file: str) -> Any:
     return figure
 
 
-def curves(table: Any, panels: dict[str, str | None]) -> Any:
-    """Draw losses of each method at its best setting; quantity -> file of published points."""
+def curves(table: Any, panels: dict[str, str | None], *, beyond: bool = False) -> Any:
+    """Draw losses of each method at its best setting over the published ones.
+
+    Args:
+        panels: quantity -> file of published points, if there is one.
+        beyond: show the published curves where ours have ended too, on a logarithmic axis.
+    """
     figure, axes = style.new_figure(1, len(panels))
     train = comparison.final_losses(table, "train_loss")
     for ax, (quantity, file) in zip(axes, panels.items(), strict=True):
@@ -51,15 +56,24 @@ def curves(table: Any, panels: dict[str, str | None]) -> Any:
             text = f"{name}, {rates[rate]:g}, beta2 {beta2s[beta2]:g}"
             style.plot_curves(ax, own, order=[arm], labels={arm: text}, yscale="log")
             if file:
-                points = read_points(analysis.DIGITISED / file)
-                points = points[points.iteration <= rows.step.max()]
-                if len(points):
-                    style.reference(
-                        ax, points.iteration, points[name], f"published {name}", method=arm
-                    )
+                x, y = _published_losses(file, name)
+                shown = x <= (np.inf if beyond else rows.step.max())
+                if shown.any():
+                    style.reference(ax, x[shown], y[shown], f"published {name}", method=arm)
         ax.set(xlabel="iteration", ylabel=quantity.replace("_", " ") + " (nat)")
+        if beyond:
+            ax.set_xscale("log")
     style.legend(figure)
     return figure
+
+
+def _published_losses(file: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (iteration, loss) of a published curve of Figure 2, from either kind of file."""
+    points = read_points(analysis.DIGITISED / file)
+    if "curve" in points:
+        points = points[points.curve == name]
+        return points.iteration.to_numpy(), points.loss.to_numpy()
+    return points.iteration.to_numpy(), points[name].to_numpy()
 
 
 def grid(table: Any) -> Any:

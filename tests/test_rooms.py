@@ -1,0 +1,315 @@
+"""What every room keeps to: one suite, run on each room that is found."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reproductions.harness import claims, records
+from reproductions.harness.claim_models import Claim
+from reproductions.harness.dataset_registry import REAL, SYNTHETIC
+from reproductions.harness.report_readme import section
+from reproductions.harness.rooms import DOORS, KEY, Room, find_rooms
+from reproductions.harness.settings import RESERVED, SCALES, Experiment, signature
+from reproductions.harness.source_modules import read_tree
+from reproductions.harness.tables import read_points
+from reproductions.stages.new_room import OPEN
+from tests.conftest import ROOT
+from tests.test_layers import behind
+
+ROOMS = find_rooms(ROOT)
+HEADINGS = ("What is reproduced", "What is not", "Deviations", "Findings", "Minutes")
+RECORDED = ROOT / "results" / "recorded"
+
+
+def cases(what: str) -> Any:
+    """Parametrise a test over (room, experiment), (room, claim id), ... named key-name."""
+    listed = {
+        "experiment": lambda room: room.config.experiments,
+        "claim": lambda room: stated(room),
+        "figure": lambda room: functions(room, "draw_"),
+        "points": lambda room: {path.stem: path for path in points(room)},
+        "record": lambda room: {path.parent.name: path for path in record_files(room)},
+    }[what]
+    found = [(room, name) for room in ROOMS.values() for name in listed(room)]
+    return pytest.mark.parametrize(("room", what), found, ids=[f"{r.key}-{n}" for r, n in found])
+
+
+each_room = pytest.mark.parametrize("room", ROOMS.values(), ids=ROOMS)
+
+
+@cache
+def stated(room: Room) -> dict[str, Claim]:
+    """Return a room's claims by id."""
+    return {claim.id: claim for claim in claims.load_claims(room.folder / "claims.yaml")}
+
+
+def functions(room: Room, prefix: str) -> dict[str, ast.FunctionDef]:
+    """Return the functions of figures.py with a prefix, by the rest of their names."""
+    tree = read_tree(room.folder / "figures.py")
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return {f.name.removeprefix(prefix): f for f in found if f.name.startswith(prefix)}
+
+
+def points(room: Room) -> list[Path]:
+    """Return the files of a room's digitised points."""
+    return sorted((room.folder / "digitised").glob("*"))
+
+
+def record_files(room: Room) -> list[Path]:
+    """Return the records of a room, one a scale."""
+    return sorted(RECORDED.glob(f"*/{room.key}.json"))
+
+
+def constants(room: Room) -> Iterator[str]:
+    """Yield every text of the figures' side, as a pattern where names are filled in."""
+    for name in behind("figures", room.folder, ROOT):
+        tree = read_tree(room.folder / f"{name}.py")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield re.escape(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                parts = (v.value if isinstance(v, ast.Constant) else None for v in node.values)
+                texts = [None if part is None else str(part) for part in parts]
+                # a pattern of almost nothing but gaps would match anything
+                if sum(len(text) for text in texts if text) >= 6:
+                    yield "".join(r"\w+" if text is None else re.escape(text) for text in texts)
+
+
+def arguments(function: ast.FunctionDef) -> list[str]:
+    """Return the names of a function's arguments."""
+    own = function.args
+    return [argument.arg for argument in (*own.posonlyargs, *own.args, *own.kwonlyargs)]
+
+
+def test_there_is_a_room() -> None:
+    assert ROOMS
+
+
+@each_room
+def test_a_room_has_its_key_its_four_doors_and_its_config(room: Room) -> None:
+    assert KEY.fullmatch(room.key)
+    for path in (*(room.folder / door for door in DOORS), room.config_path):
+        assert path.is_file(), path
+
+
+@each_room
+def test_nothing_is_left_to_be_filled_in(room: Room) -> None:
+    texts = [room.config_path, *(p for p in room.folder.rglob("*") if p.suffix != ".pyc")]
+    for path in texts:
+        assert not path.is_file() or OPEN not in path.read_text(encoding="utf-8"), path
+
+
+@each_room
+def test_the_readme_says_what_a_reader_asks(room: Room) -> None:
+    readme = room.folder / "README.md"
+    assert readme.read_text(encoding="utf-8").startswith(f"# {room.key}: {room.info['title']}\n")
+    for heading in HEADINGS:
+        assert section(readme, heading), f"{readme}: nothing under {heading!r}"
+
+
+@each_room
+def test_the_readme_names_every_experiment_and_figure(room: Room) -> None:
+    words = set(re.findall(r"\w+", (room.folder / "README.md").read_text(encoding="utf-8")))
+    assert not room.config.experiments.keys() - words
+    assert not functions(room, "draw_").keys() - words
+
+
+@each_room
+def test_the_paper_can_be_found(room: Room) -> None:
+    assert room.info["url"].startswith("https://")
+    assert 1950 < room.info["year"] < 2100
+    assert str(room.info["year"]) in room.info["venue"]
+    assert all(room.info[key].strip() for key in ("title", "authors", "venue"))
+
+
+@each_room
+def test_the_paper_is_cited(room: Room) -> None:
+    assert room.info["title"] in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- experiments
+
+
+@each_room
+def test_every_experiment_is_configured_and_the_other_way_round(room: Room) -> None:
+    tree = read_tree(room.folder / "experiment.py")
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert {name for name in names if name[0] != "_"} == set(room.config.experiments)
+
+
+@cases("experiment")
+def test_settings_bind_to_the_signature_at_every_scale(room: Room, experiment: str) -> None:
+    entry = room.experiment(experiment)
+    assert entry.scales
+    for scale in entry.scales:
+        settings = room.settings(experiment, scale)
+        json.dumps(settings, allow_nan=False)  # as the provenance and the workflow hold it
+        assert settings.keys() == entry.sizes["full"].keys()
+
+
+@cases("experiment")
+def test_an_experiment_takes_keywords_and_returns_rows(room: Room, experiment: str) -> None:
+    path = room.folder / "experiment.py"
+    assert signature(path, experiment)  # raises for anything but keyword-only arguments
+    (function,) = (n for n in read_tree(path).body if getattr(n, "name", "") == experiment)
+    assert isinstance(function, ast.FunctionDef)
+    assert ast.unparse(function.returns or ast.Constant(None)) == "Rows"
+    assert ast.get_docstring(function)
+    assert not function.args.kwonlyargs or not any(function.args.kw_defaults)
+
+
+@cases("experiment")
+def test_an_experiment_is_told_of_by_one_line(room: Room, experiment: str) -> None:
+    about = room.experiment(experiment).about
+    assert about.strip() and "\n" not in about
+
+
+@cases("experiment")
+def test_an_experiment_has_data_where_it_asks_for_it(room: Room, experiment: str) -> None:
+    entry = room.experiment(experiment)
+    asks = "data" in signature(room.folder / "experiment.py", experiment)
+    assert set(entry.data) == (set(entry.scales) if asks else set())
+
+
+@cases("experiment")
+def test_smoke_data_are_synthetic_and_all_others_real(room: Room, experiment: str) -> None:
+    for scale, name in room.experiment(experiment).data.items():
+        assert name in (SYNTHETIC if scale == "smoke" else REAL)
+
+
+@cases("experiment")
+def test_what_changes_numbers_by_chance_is_seeded(room: Room, experiment: str) -> None:
+    takes = signature(room.folder / "experiment.py", experiment)
+    if any(re.fullmatch(r"(\w+_)?seeds", name) for name in takes):
+        assert "root_seed" in takes
+
+
+# ---------------------------------------------------------------- claims
+
+
+@each_room
+def test_every_room_claims_something(room: Room) -> None:
+    assert stated(room)
+
+
+@cases("claim")
+def test_a_claim_says_where_how_and_why(room: Room, claim: str) -> None:
+    one = stated(room)[claim]
+    assert re.search(r"\d", one.where), f"{one.where!r} is no place that one can find"
+    assert one.because.lower() != one.says.lower()
+    assert len(one.because.split()) >= 4, f"{one.because!r} is no reason"
+    assert len(one.scales) == len(set(one.scales))
+    assert "full" in one.scales, "a claim that holds of a reduced run alone is not the paper's"
+
+
+@cases("claim")
+def test_a_claims_metric_is_one_that_the_figures_side_names(room: Room, claim: str) -> None:
+    metric = stated(room)[claim].metric
+    assert any(re.fullmatch(pattern, metric) for pattern in constants(room)), metric
+
+
+@cases("claim")
+def test_a_claims_figure_is_drawn(room: Room, claim: str) -> None:
+    figure = stated(room)[claim].figure
+    assert figure is None or figure in functions(room, "draw_")
+
+
+@each_room
+def test_two_claims_never_say_the_same(room: Room) -> None:
+    said = [(claim.says, claim.where) for claim in stated(room).values()]
+    assert len(said) == len(set(said))
+
+
+# ---------------------------------------------------------------- figures
+
+
+@each_room
+def test_figures_and_measures_ask_for_experiments_that_there_are(room: Room) -> None:
+    known = room.config.experiments
+    for prefix in ("draw_", "measure_"):
+        asked = functions(room, prefix)
+        assert asked
+        for name, function in asked.items():
+            assert arguments(function) and set(arguments(function)) <= set(known), prefix + name
+
+
+@each_room
+def test_every_experiment_is_measured_and_drawn(room: Room) -> None:
+    for prefix in ("draw_", "measure_"):
+        used = {name for f in functions(room, prefix).values() for name in arguments(f)}
+        assert used == set(room.config.experiments)
+
+
+@cases("figure")
+def test_a_figure_has_a_caption(room: Room, figure: str) -> None:
+    caption = ast.get_docstring(functions(room, "draw_")[figure]) or ""
+    assert len(caption.split()) >= 8, f"{caption!r} explains nothing"
+
+
+@cases("points")
+def test_digitised_points_parse_and_say_how_they_were_read(room: Room, points: str) -> None:
+    path = room.folder / "digitised" / f"{points}.csv"
+    read = read_points(path)
+    assert read.attrs["notes"], f"{path} does not say how it was read"
+    numbers = read.select_dtypes("number")
+    assert len(read) > 1 and len(numbers.columns) >= 2
+    assert numbers.abs().to_numpy().max() < float("inf")
+
+
+@cases("points")
+def test_digitised_points_are_referred_to(room: Room, points: str) -> None:
+    # a common stem may be completed by an ending: f"{name}_every100.csv"
+    texts = [re.sub(r"\\(.)", r"\1", pattern) for pattern in constants(room)]
+    names = [text.removesuffix(".csv") for text in texts if len(text) >= 8]
+    assert any(points.startswith(name) for name in names), f"nothing uses {points}.csv"
+
+
+# ---------------------------------------------------------------- records
+
+
+@cases("record")
+def test_a_record_holds_the_claims_that_there_are(room: Room, record: str) -> None:
+    content = records.read_record(RECORDED / record / f"{room.key}.json")
+    assert record in SCALES
+    assert (content["paper"], content["scale"]) == (room.key, record)
+    kept = {one["id"]: one for one in content["claims"]}
+    assert list(kept) == list(stated(room))
+    for name, claim in stated(room).items():
+        assert (kept[name]["metric"], kept[name]["unit"]) == (claim.metric, claim.unit), name
+
+
+@cases("record")
+def test_a_record_has_a_number_for_every_claim_of_its_scale(room: Room, record: str) -> None:
+    content = records.read_record(RECORDED / record / f"{room.key}.json")
+    assert len(content["claims"]) > 0
+    for one in content["claims"]:
+        judged = one["verdict"] != claims.NOT_TESTED
+        assert judged == (record in stated(room)[one["id"]].scales), one["id"]
+        assert one["verdict"] in claims.VERDICTS
+        assert (one["measured"] is not None) == judged or one["verdict"] == claims.INCONCLUSIVE
+        assert one["tolerance"] is None or one["tolerance"] > 0
+
+
+@cases("record")
+def test_a_record_rests_on_every_experiment_of_its_scale(room: Room, record: str) -> None:
+    content = records.read_record(RECORDED / record / f"{room.key}.json")
+    assert list(content["provenance"]) == room.experiments(record)
+    used = {room.experiment(name).data.get(record) for name in room.experiments(record)} - {None}
+    told = content["data"]
+    assert set(told if isinstance(told, list) else [told] if told else []) == used
+
+
+@cases("record")
+def test_a_record_was_made_with_the_present_settings(room: Room, record: str) -> None:
+    content = records.read_record(RECORDED / record / f"{room.key}.json")
+    for name, about in content["provenance"].items():
+        told = {key: about["settings"][key] for key in about["settings"] if key not in RESERVED}
+        assert told == json.loads(json.dumps(room.settings(name, record))), name
