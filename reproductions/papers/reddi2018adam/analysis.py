@@ -108,7 +108,7 @@ def alpha_misfit(table: Any, arm: str) -> tuple[np.ndarray, np.ndarray]:
         own = rows[rows.alpha == alpha].sort_values("step")
         use = (t >= 2e5) & (t <= own.step.max())
         ours = np.interp(t[use], own.step, own.value)
-        misfits.append(np.sqrt(np.mean((ours - theirs[use]) ** 2)))
+        misfits.append(np.sqrt(np.mean((ours - theirs[use]) ** 2)) if use.any() else np.nan)
     return alphas, np.array(misfits)
 
 
