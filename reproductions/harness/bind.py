@@ -151,8 +151,12 @@ def _whole(value: Any, key: str) -> int:
 
 def _number(value: Any, key: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if math.isfinite(value):
-            return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond all floats
+            number = math.inf
+        if math.isfinite(number):
+            return number
         raise _Mismatch(f"must be a finite number, got {value!r}", key)
     raise _Mismatch(f"must be a number, got {value!r}{_advice(value)}", key)
 
