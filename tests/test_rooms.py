@@ -5,22 +5,29 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from reproductions.harness import claims, records
 from reproductions.harness.claim_models import Claim
 from reproductions.harness.dataset_registry import REAL, SYNTHETIC
+from reproductions.harness.errors import UserError
 from reproductions.harness.report_readme import section
 from reproductions.harness.rooms import DOORS, KEY, Room, find_rooms
-from reproductions.harness.settings import RESERVED, SCALES, Experiment, signature
+from reproductions.harness.settings import RESERVED, SCALES, signature
 from reproductions.harness.source_modules import read_tree
-from reproductions.harness.tables import read_points
+from reproductions.harness.statistics import Metric
+from reproductions.harness.tables import COLUMNS, OK, read_points, read_provenance, read_table
+from reproductions.stages import evidence
 from reproductions.stages.new_room import OPEN
+from reproductions.stages.place import Place
+from reproductions.stages.run import Request, run_one
 from tests.conftest import ROOT
 from tests.test_layers import behind
 
@@ -51,6 +58,7 @@ def stated(room: Room) -> dict[str, Claim]:
     return {claim.id: claim for claim in claims.load_claims(room.folder / "claims.yaml")}
 
 
+@cache
 def functions(room: Room, prefix: str) -> dict[str, ast.FunctionDef]:
     """Return the functions of figures.py with a prefix, by the rest of their names."""
     tree = read_tree(room.folder / "figures.py")
@@ -68,19 +76,20 @@ def record_files(room: Room) -> list[Path]:
     return sorted(RECORDED.glob(f"*/{room.key}.json"))
 
 
-def constants(room: Room) -> Iterator[str]:
-    """Yield every text of the figures' side, as a pattern where names are filled in."""
+@cache
+def named(room: Room) -> tuple[set[str], list[re.Pattern[str]]]:
+    """Return the texts of the figures' side, and patterns of those that are filled in later."""
+    texts, patterns = set(), []
     for name in behind("figures", room.folder, ROOT):
-        tree = read_tree(room.folder / f"{name}.py")
-        for node in ast.walk(tree):
+        for node in ast.walk(read_tree(room.folder / f"{name}.py")):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield re.escape(node.value)
+                texts.add(node.value)
             elif isinstance(node, ast.JoinedStr):
-                parts = (v.value if isinstance(v, ast.Constant) else None for v in node.values)
-                texts = [None if part is None else str(part) for part in parts]
-                # a pattern of almost nothing but gaps would match anything
-                if sum(len(text) for text in texts if text) >= 6:
-                    yield "".join(r"\w+" if text is None else re.escape(text) for text in texts)
+                fixed = [str(v.value) if isinstance(v, ast.Constant) else "" for v in node.values]
+                # what is nearly all gaps would match anything
+                if len("".join(fixed)) >= 6:
+                    patterns.append(re.compile("".join(re.escape(s) or r"\w+" for s in fixed)))
+    return texts, patterns
 
 
 def arguments(function: ast.FunctionDef) -> list[str]:
@@ -192,6 +201,71 @@ def test_what_changes_numbers_by_chance_is_seeded(room: Room, experiment: str) -
         assert "root_seed" in takes
 
 
+def cheapest(room: Room) -> str:
+    """Return the experiment that took least when the smoke scale was last recorded."""
+    names = room.experiments("smoke")
+    path = RECORDED / "smoke" / f"{room.key}.json"
+    if not path.is_file():
+        return names[0]
+    about = records.read_record(path)["provenance"]
+    return min(names, key=lambda name: about.get(name, {}).get("wall_seconds", float("inf")))
+
+
+@each_room
+def test_the_cheapest_experiment_gives_a_tidy_table_that_can_be_judged(
+    room: Room, tmp_path: Path
+) -> None:
+    name = cheapest(room)
+    tables = [_run_at_smoke(room, name, Place(tmp_path / again, "smoke")) for again in "ab"]
+    table = tables[0]
+    pd.testing.assert_frame_equal(*tables)  # the same root seed, the same numbers
+    assert list(table.columns[: len(COLUMNS)]) == list(COLUMNS)
+    assert set(table["quantity"]) <= set(table.attrs["units"])
+    assert (np.isfinite(table["value"]) == (table["status"] == OK)).all()
+    assert not table.drop(columns=["value", "status"]).duplicated().any()
+    place = Place(tmp_path / "a", "smoke")
+    metrics, missing = evidence.measure(room, evidence.Tables(room, place))
+    assert all(isinstance(metric, Metric) for metric in metrics.values())
+    measured = {key for key, f in functions(room, "measure_").items() if arguments(f) == [name]}
+    assert not {f"measure_{key}" for key in measured} & missing.keys()
+    given = [one for one in stated(room).values() if one.metric in metrics]
+    for entry in claims.judge(given, metrics, {}, "smoke"):
+        assert (entry["verdict"] == claims.NOT_TESTED) == (
+            "smoke" not in stated(room)[entry["id"]].scales
+        )
+
+
+def _run_at_smoke(room: Room, name: str, place: Place) -> pd.DataFrame:
+    """Run an experiment and read its table."""
+    request = Request(ROOT, room, name, place, "cpu", 2018)
+    path = run_one(request, lambda *_: None, place.log(room, name))
+    settings = read_provenance(path)["settings"]
+    told = {"root_seed": 2018, **room.settings(name, "smoke")}
+    assert settings == json.loads(json.dumps(told))
+    return read_table(path)
+
+
+@cases("experiment")
+def test_a_negative_learning_rate_is_refused_by_name(
+    room: Room, experiment: str, tmp_path: Path
+) -> None:
+    entry = room.experiment(experiment)
+    rates = [key for key in entry.sizes["full"] if re.fullmatch(r"learning_rates?|alpha|lr", key)]
+    for key in rates:
+        rate = room.settings(experiment, "smoke")[key]
+        bad = [*rate[:-1], -0.125] if isinstance(rate, list) else -0.125
+        content = yaml.safe_load(room.config_path.read_text(encoding="utf-8"))
+        content["experiments"][experiment]["smoke"][key] = bad
+        config = tmp_path / f"{key}.yaml"
+        config.write_text(yaml.safe_dump(content), encoding="utf-8")
+        place = Place(tmp_path, "smoke")
+        request = Request(ROOT, room._replace(config_path=config), experiment, place, "cpu", 2018)
+        where = f"{config}: experiments.{experiment}.{key}: "
+        with pytest.raises(UserError, match=f"^{re.escape(where)}.*not negative, got -0.125"):
+            run_one(request, lambda *_: None, tmp_path / "log")
+        assert not place.table(room, experiment).exists()
+
+
 # ---------------------------------------------------------------- claims
 
 
@@ -203,7 +277,8 @@ def test_every_room_claims_something(room: Room) -> None:
 @cases("claim")
 def test_a_claim_says_where_how_and_why(room: Room, claim: str) -> None:
     one = stated(room)[claim]
-    assert re.search(r"\d", one.where), f"{one.where!r} is no place that one can find"
+    assert len(one.where.split()) >= 2, f"{one.where!r} is no place that one can find"
+    assert one.read_as in ("stated", "tabulated", "digitised", "derived")
     assert one.because.lower() != one.says.lower()
     assert len(one.because.split()) >= 4, f"{one.because!r} is no reason"
     assert len(one.scales) == len(set(one.scales))
@@ -213,7 +288,8 @@ def test_a_claim_says_where_how_and_why(room: Room, claim: str) -> None:
 @cases("claim")
 def test_a_claims_metric_is_one_that_the_figures_side_names(room: Room, claim: str) -> None:
     metric = stated(room)[claim].metric
-    assert any(re.fullmatch(pattern, metric) for pattern in constants(room)), metric
+    texts, patterns = named(room)
+    assert metric in texts or any(pattern.fullmatch(metric) for pattern in patterns), metric
 
 
 @cases("claim")
@@ -267,8 +343,7 @@ def test_digitised_points_parse_and_say_how_they_were_read(room: Room, points: s
 @cases("points")
 def test_digitised_points_are_referred_to(room: Room, points: str) -> None:
     # a common stem may be completed by an ending: f"{name}_every100.csv"
-    texts = [re.sub(r"\\(.)", r"\1", pattern) for pattern in constants(room)]
-    names = [text.removesuffix(".csv") for text in texts if len(text) >= 8]
+    names = [text.removesuffix(".csv") for text in named(room)[0] if len(text) >= 8]
     assert any(points.startswith(name) for name in names), f"nothing uses {points}.csv"
 
 
