@@ -36,10 +36,24 @@ HEADINGS = ("What is reproduced", "What is not", "Deviations", "Findings", "Minu
 RECORDED = ROOT / "results" / "recorded"
 
 
+_SEEDS = r"(\w+_)?seeds"
+_RATE = r"learning_rates?|lr|alpha"
+
+
+def has(room: Room, experiment: str, pattern: str) -> list[str]:
+    """Return the settings of an experiment whose names match a pattern."""
+    return [k for k in room.experiment(experiment).sizes["full"] if re.fullmatch(pattern, k)]
+
+
 def cases(what: str) -> Any:
     """Parametrise a test over (room, experiment), (room, claim id), ... named key-name."""
     listed = {
         "experiment": lambda room: room.config.experiments,
+        "seeded": lambda room: [n for n in room.config.experiments if has(room, n, _SEEDS)],
+        "fed": lambda room: [n for n, one in room.config.experiments.items() if one.data],
+        "rate": lambda room: [
+            f"{n}.{k}" for n in room.config.experiments for k in has(room, n, _RATE)
+        ],
         "claim": lambda room: stated(room),
         "figure": lambda room: functions(room, "draw_"),
         "points": lambda room: {path.stem: path for path in points(room)},
@@ -188,17 +202,15 @@ def test_an_experiment_has_data_where_it_asks_for_it(room: Room, experiment: str
     assert set(entry.data) == (set(entry.scales) if asks else set())
 
 
-@cases("experiment")
-def test_smoke_data_are_synthetic_and_all_others_real(room: Room, experiment: str) -> None:
-    for scale, name in room.experiment(experiment).data.items():
+@cases("fed")
+def test_smoke_data_are_synthetic_and_all_others_real(room: Room, fed: str) -> None:
+    for scale, name in room.experiment(fed).data.items():
         assert name in (SYNTHETIC if scale == "smoke" else REAL)
 
 
-@cases("experiment")
-def test_what_changes_numbers_by_chance_is_seeded(room: Room, experiment: str) -> None:
-    takes = signature(room.folder / "experiment.py", experiment)
-    if any(re.fullmatch(r"(\w+_)?seeds", name) for name in takes):
-        assert "root_seed" in takes
+@cases("seeded")
+def test_what_has_seeds_takes_the_root_seed_they_descend_from(room: Room, seeded: str) -> None:
+    assert "root_seed" in signature(room.folder / "experiment.py", seeded)
 
 
 def cheapest(room: Room) -> str:
@@ -245,25 +257,20 @@ def _run_at_smoke(room: Room, name: str, place: Place) -> pd.DataFrame:
     return read_table(path)
 
 
-@cases("experiment")
-def test_a_negative_learning_rate_is_refused_by_name(
-    room: Room, experiment: str, tmp_path: Path
-) -> None:
-    entry = room.experiment(experiment)
-    rates = [key for key in entry.sizes["full"] if re.fullmatch(r"learning_rates?|alpha|lr", key)]
-    for key in rates:
-        rate = room.settings(experiment, "smoke")[key]
-        bad = [*rate[:-1], -0.125] if isinstance(rate, list) else -0.125
-        content = yaml.safe_load(room.config_path.read_text(encoding="utf-8"))
-        content["experiments"][experiment]["smoke"][key] = bad
-        config = tmp_path / f"{key}.yaml"
-        config.write_text(yaml.safe_dump(content), encoding="utf-8")
-        place = Place(tmp_path, "smoke")
-        request = Request(ROOT, room._replace(config_path=config), experiment, place, "cpu", 2018)
-        where = f"{config}: experiments.{experiment}.{key}: "
-        with pytest.raises(UserError, match=f"^{re.escape(where)}.*not negative, got -0.125"):
-            run_one(request, lambda *_: None, tmp_path / "log")
-        assert not place.table(room, experiment).exists()
+@cases("rate")
+def test_a_negative_learning_rate_is_refused_by_name(room: Room, rate: str, tmp_path: Path) -> None:
+    name, key = rate.split(".")
+    chosen = room.settings(name, "smoke")[key]
+    content = yaml.safe_load(room.config_path.read_text(encoding="utf-8"))
+    bad = [*chosen[:-1], -0.125] if isinstance(chosen, list) else -0.125
+    content["experiments"][name]["smoke"][key] = bad
+    config, place = tmp_path / "config.yaml", Place(tmp_path, "smoke")
+    config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    request = Request(ROOT, room._replace(config_path=config), name, place, "cpu", 2018)
+    where = re.escape(f"{config}: experiments.{rate}: ")
+    with pytest.raises(UserError, match=f"^{where}.*not negative, got -0.125"):
+        run_one(request, lambda *_: None, tmp_path / "log")
+    assert not place.table(room, name).exists()
 
 
 # ---------------------------------------------------------------- claims
