@@ -107,6 +107,9 @@ def _run(request: Request, progress: Say) -> Path:
     settings = room.settings(name, place.scale)
     offered: dict[str, Any] = {"root_seed": request.root_seed, "progress": progress}
     dataset = offered["data"] = _prepared(request, progress)
+    # read when torch starts its threads: those that wait soon sleep. With a busy neighbour they
+    # otherwise hold its core while it holds theirs, and a run takes several times as long.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     # read when CUDA starts: the same products on every run
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     digest = experiment_digest(request.root, room.key, name)
