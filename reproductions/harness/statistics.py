@@ -132,6 +132,16 @@ def trend(values: Any, direction: str = "increasing") -> Metric:
     return _bootstrap(_by_level(values), statistic)._replace(direction=direction)
 
 
+def joint(values: Any, statistic: Callable[[np.ndarray], Any]) -> Metric:
+    """Return a statistic of several levels at once, such as a correlation, over whole seeds.
+
+    Args:
+        values: shape (levels, seeds); a resample takes the same seeds at every level.
+        statistic: takes (levels, ..., seeds) and returns (...), reducing the last axis too.
+    """
+    return _bootstrap(_by_level(values), statistic)
+
+
 def required_n(metric: Metric, boundary: float) -> int | None:
     """Return the seeds it would take until the interval no longer reaches the boundary.
 

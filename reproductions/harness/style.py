@@ -12,7 +12,15 @@ imported when the first figure is made.
 from __future__ import annotations
 
 from reproductions.harness.style_curves import plot_curves
-from reproductions.harness.style_palette import LABELS, PALETTE, Look, label, look, series
+from reproductions.harness.style_palette import (
+    LABELS,
+    PALETTE,
+    PUBLISHED,
+    Look,
+    label,
+    look,
+    series,
+)
 from reproductions.harness.style_save import plotted_csv, save
 from reproductions.harness.style_shapes import cell_edges, forest, phase_map, strip
 from reproductions.harness.style_theme import apply_theme, legend, new_figure, note, reference
@@ -20,6 +28,7 @@ from reproductions.harness.style_theme import apply_theme, legend, new_figure, n
 __all__ = [
     "LABELS",
     "PALETTE",
+    "PUBLISHED",
     "Look",
     "apply_theme",
     "cell_edges",

@@ -89,7 +89,8 @@ class Layout:
             seeds: one per member; equal seeds give equal members.
             scheme: "uniform" within 1/sqrt(fan_in), biases too (torch.nn.Linear's default);
                 "he" normal of variance 2/fan_in, "glorot" uniform within
-                sqrt(6/(fan_in + fan_out)), both with zero biases; "zeros".
+                sqrt(6/(fan_in + fan_out)), both with zero biases; "unit_cube" within [0, 1] and
+                "symmetric_cube" within [-1, 1], biases too; "zeros".
 
         Raises:
             ValueError: where the scheme is unknown.
@@ -134,6 +135,14 @@ def _glorot(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
     yield torch.zeros(layer.fan_out, dtype=torch.float64)
 
 
+def _unit_cube(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
+    yield torch.rand(layer.stop - layer.start, generator=source, dtype=torch.float64)
+
+
+def _symmetric_cube(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
+    yield _within(1.0, layer.stop - layer.start, source)
+
+
 def _zeros(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
     yield torch.zeros(layer.stop - layer.start, dtype=torch.float64)
 
@@ -142,5 +151,7 @@ SCHEMES: dict[str, Callable[[Layer, torch.Generator], Iterator[Tensor]]] = {
     "uniform": _uniform,
     "he": _he,
     "glorot": _glorot,
+    "unit_cube": _unit_cube,
+    "symmetric_cube": _symmetric_cube,
     "zeros": _zeros,
 }

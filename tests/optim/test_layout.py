@@ -88,3 +88,12 @@ def test_misuse_is_named():
         Layout((2, 2)).initialise([0], scheme="orthogonal")
     with pytest.raises(ValueError, match=r"theta must have shape \(E, 6\)"):
         Layout((2, 2)).views(torch.zeros(1, 5))
+
+
+@pytest.mark.parametrize(("scheme", "low"), [("unit_cube", 0.0), ("symmetric_cube", -1.0)])
+def test_cubes_fill_their_sides_with_weights_and_biases(scheme, low):
+    theta = Layout((100, 30, 10)).initialise([0, 1], scheme=scheme, dtype=torch.float64)
+    assert low <= theta.min() < low + 0.01 and 0.99 < theta.max() <= 1
+    assert theta.mean().item() == pytest.approx((1 + low) / 2, abs=0.02)
+    bias = Layout((100, 30, 10)).views(theta)[0][1]
+    assert bias.std() > 0.2
