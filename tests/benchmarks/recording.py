@@ -28,12 +28,19 @@ def asked(variable: str) -> bool:
 
 
 def side_by_side(
-    benchmark: Any, ours: Callable[[], object], peers: Mapping[str, Callable[[], object]]
+    benchmark: Any,
+    ours: Callable[[], object],
+    peers: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int = ROUNDS,
 ) -> dict[str, list[float]]:
     """Return each contender's seconds per round, rounds interleaved A B C D A B C D ...
 
     pytest-benchmark times ours; its set-up before every round plays and times the peers, so
     whatever else the machine does meets all of them alike.
+
+    Args:
+        rounds: fewer where a round takes many seconds.
     """
     seconds: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
     contenders = {"ours": ours, **peers}
@@ -52,7 +59,7 @@ def side_by_side(
         ours()
         seconds["ours"].append(time.perf_counter() - start)
 
-    benchmark.pedantic(timed, setup=play_peers, rounds=ROUNDS, iterations=1, warmup_rounds=0)
+    benchmark.pedantic(timed, setup=play_peers, rounds=rounds, iterations=1, warmup_rounds=0)
     return seconds
 
 
@@ -92,7 +99,7 @@ def report(
         "ours": {"seconds": medians["ours"], "version": f"torch {metadata.version('torch')}"},
         "peers": peers,
         "unit": f"one {unit}",
-        "rounds": ROUNDS,
+        "rounds": len(seconds["ours"]),
         "machine": {"processor": processor(), "cores": os.cpu_count()},
         **facts,
     }
