@@ -102,7 +102,7 @@ def train(
     Raises:
         ValueError: where record_at leaves 0 ... steps, or the checkpoint is of another run.
     """
-    marks, run, tell = _marks(record_at, steps), _start(transform, theta), _Teller(progress)
+    marks, run, tell = marks_within(record_at, steps), _start(transform, theta), Teller(progress)
     origin = _resume(run, checkpoint) if checkpoint else ""
     advance = choose(problem, transform, run.theta, steps, how)
     _record(run, marks, observe)
@@ -116,7 +116,7 @@ def train(
     return Outcome(run.theta, run.steps, records, run.diverged_at.cpu())
 
 
-class _Teller:
+class Teller:
     """Pass on progress, but not at every step."""
 
     def __init__(self, progress: Callable[[float, str], None] | None) -> None:
@@ -129,7 +129,8 @@ class _Teller:
             self._told = now
 
 
-def _marks(record_at: Sequence[int], steps: int) -> frozenset[int]:
+def marks_within(record_at: Sequence[int], steps: int) -> frozenset[int]:
+    """Return the steps to record at as a set, or refuse one outside 0 ... steps."""
     marks = frozenset(int(step) for step in record_at)
     if marks and not 0 <= min(marks) <= max(marks) <= steps:
         raise ValueError(f"record_at must lie between 0 and steps = {steps}, got {sorted(marks)}")
