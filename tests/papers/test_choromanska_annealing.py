@@ -18,7 +18,7 @@ from reproductions.papers.choromanska2015loss import (
 )
 
 COOLING = annealed.Cooling(chains=3, steps=60, temperature=0.5, power=0.75)
-DESCENT = annealed.Descent(seeds=8, epochs=3, batch=16, rate=0.16)
+DESCENT = annealed.Descent(seeds=8, epochs=3, batch=16, rate=0.16, scheme="uniform")
 
 
 def quiet(*_: object) -> None:

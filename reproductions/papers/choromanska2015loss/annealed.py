@@ -64,7 +64,7 @@ class Descent(NamedTuple):
     epochs: int
     batch: int
     rate: float
-    scheme: str = "unit_cube"
+    scheme: str
 
 
 # The authors' reference, in their script but commented out: 0.01 on the summed loss of 16 images.

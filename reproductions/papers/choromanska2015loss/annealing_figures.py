@@ -15,6 +15,7 @@ from reproductions.papers.choromanska2015loss import published
 ACCEPTED = 0.025  # accuracy that three-valued weights may lose
 ANNEALING, TERNARY = "annealing", "ternary"
 NAMES = {"sgd": "SGD", ANNEALING: "annealing", TERNARY: "weights -1, 0, 1"}
+THEIR_STEPS = 70_000
 THEIRS = {"sgd": "SGD_nh", ANNEALING: "SA_nh"}
 
 
@@ -81,7 +82,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> Metric:
 def comparison(table: Any) -> Any:
     """Draw the test losses of both methods by width, ours and the published ones."""
     at = widths(table)
-    columns = min(3, len(at))
+    columns = min(len(at), 2 if len(at) in (2, 4) else 3)
     figure, axes = style.new_figure(
         -(-len(at) // columns), columns, squeeze=False, sharey=True, width=3.4 * columns + 0.6
     )
@@ -107,6 +108,9 @@ def _distributions(ax: Any, table: Any, width: int) -> None:
     ax.set_yticks([0, 0.5, 1, 1.5], ["SGD\npublished", "ours", "annealing\npublished", "ours"])
     ax.grid(False, axis="y")
     style.note(ax, f"n = {' and '.join(sizes)} runs of ours")
+    style.note(
+        ax, f"annealing: {_steps(table)} steps of ours, {THEIR_STEPS} in the authors' script"
+    )
 
 
 def _published_row(ax: Any, arm: str, width: int, row: float) -> None:
@@ -126,6 +130,11 @@ def _own_row(ax: Any, values: np.ndarray, look: Any, row: float, label: str) -> 
             alpha=0.8, label=label)  # fmt: skip
     if len(values):
         ax.plot([values.mean()] * 2, [row - 0.22, row + 0.22], color=look.colour, lw=1.8)
+
+
+def _steps(table: Any) -> int:
+    """Return how many steps the chains took."""
+    return int(select(table, quantity="best_train_loss").step.max())
 
 
 def _look(arm: str) -> Any:
@@ -148,8 +157,9 @@ def courses(table: Any) -> Any:
         ax.annotate(f"SGD, {name}", (last, level), xytext=(4, 0), textcoords="offset points",
                     va="center", fontsize=8, color=looks[name].colour)  # fmt: skip
     ax.set(xlabel="step of annealing", ylabel="lowest training loss so far (nat)")
+    _plain_ticks(ax)
     style.note(ax, "dotted: mean training loss of SGD at its end")
-    style.legend(ax)
+    style.legend(ax, loc="lower left")
     return figure
 
 
@@ -158,7 +168,7 @@ def redundancy(table: Any) -> Any:
     figure, (ax, course) = style.new_figure(1, 2, width=9.2, height=3.8)
     errors = select(table, arm=["sgd", TERNARY], quantity="test_error")
     base = float(np.mean(ends(table, "sgd", "test_error")))
-    ax.axhspan(base, base + ACCEPTED, color="#cfe8d5", lw=0, zorder=0.5, label="accepted loss")
+    ax.axhspan(base, base + ACCEPTED, color="#cfe8d5", lw=0, zorder=0.5)
     style.strip(ax, errors, order=["sgd", TERNARY], labels=NAMES)
     ax.set(ylabel="test error", ylim=(0, None))
     style.note(ax, f"shaded: up to {ACCEPTED:g} above the mean of SGD")
@@ -172,6 +182,17 @@ def _ternary_course(ax: Any, table: Any) -> None:
     style.plot_curves(ax, rows, order=[TERNARY], looks={TERNARY: style.series(0)}, labels=NAMES,
                       yscale="log")  # fmt: skip
     level = float(np.mean(ends(table, "sgd", "train_loss")))
-    style.reference(ax, None, level, "SGD, real weights", kind="derived")
+    look = style.look("sgd")
+    ax.axhline(level, color=look.colour, lw=1.2, ls=(0, (1, 2)), label="SGD, real weights, its end")
     ax.set(xlabel="step of annealing", ylabel="lowest training loss so far (nat)")
+    _plain_ticks(ax)
     style.legend(ax)
+
+
+def _plain_ticks(ax: Any) -> None:
+    """Label a logarithmic axis of losses by a few plain numbers."""
+    low, high = ax.get_ylim()
+    ticks = [base * 10.0**power for power in range(-3, 3) for base in (1, 2, 5)]
+    ax.set_yticks([tick for tick in ticks if low <= tick <= high])
+    ax.set_yticks([], minor=True)
+    ax.yaxis.set_major_formatter("{x:g}")

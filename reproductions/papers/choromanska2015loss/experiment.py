@@ -119,6 +119,7 @@ def annealing(
     sgd_epochs: int,
     sgd_batch: int,
     sgd_rate: float,
+    sgd_scheme: str,
     device: str,
     root_seed: int,
     progress: Progress,
@@ -126,7 +127,7 @@ def annealing(
     """Hold SGD against Metropolis annealing on a subset of MNIST (Figure 6)."""
     pixels = training.pixels(data, device)
     cooling = annealed.Cooling(chains, steps, temperature, power)
-    descent = annealed.Descent(sgd_seeds, sgd_epochs, sgd_batch, sgd_rate)
+    descent = annealed.Descent(sgd_seeds, sgd_epochs, sgd_batch, sgd_rate, sgd_scheme)
     return annealed.compare(
         pixels.first(images), widths, cooling, spread, descent, root_seed, progress
     )
