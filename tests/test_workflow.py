@@ -10,10 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from reproductions.harness import rooms
 from tests.conftest import KEY, ROOT, Repository
 
 ROOM = f"reproductions/papers/{KEY}"
@@ -327,3 +329,13 @@ def test_a_killed_run_leaves_nothing_that_looks_finished(repository: Repository,
     outcome = repository.snakemake()
     assert outcome.returncode == 0, outcome.stderr
     assert set(verdicts(repository).values()) == {"reproduced"}
+
+
+def test_the_experiment_that_took_longest_when_recorded_starts_first() -> None:
+    known = rooms.plan(ROOT, {"scale": "laptop"})
+    record = json.loads((ROOT / "results/recorded/laptop/reddi2018adam.json").read_text("utf-8"))
+    took = {name: about["wall_seconds"] for name, about in record["provenance"].items()}
+    asked = [SimpleNamespace(paper="reddi2018adam", experiment=name) for name in took]
+    order = sorted(asked, key=known.priority, reverse=True)
+    assert order[0].experiment == max(took, key=took.__getitem__)
+    assert known.priority(SimpleNamespace(paper="reddi2018adam", experiment="cifarnet")) == 0

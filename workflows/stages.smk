@@ -30,6 +30,7 @@ rule experiment:
         f"{PLAN.folder}/{{paper}}/tables/{{experiment}}.parquet",
     log:
         f"{PLAN.folder}/{{paper}}/logs/{{experiment}}.log",
+    priority: PLAN.priority
     conda:
         "../environment.yml"
     threads: PLAN.threads

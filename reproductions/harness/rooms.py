@@ -143,6 +143,11 @@ class Plan:
         """Return how many cores an experiment can use; at smoke scale there is too little to share."""
         return 1 if self.run.scale == "smoke" else self._entry(wildcards).threads
 
+    def priority(self, wildcards: Any) -> int:
+        """Return the seconds an experiment took when last recorded: the longest starts first."""
+        path = self.root / "results" / "recorded" / self.run.scale / f"{wildcards.paper}.json"
+        return round(_seconds(path).get(wildcards.experiment, 0.0))
+
     def settings(self, wildcards: Any) -> str:
         """Return the resolved settings of an experiment as text."""
         room = self.rooms[wildcards.paper]
@@ -230,3 +235,13 @@ def plan(root: Path, overrides: Mapping[str, Any]) -> Plan:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     return made
+
+
+@cache
+def _seconds(record: Path) -> dict[str, float]:
+    """Return experiment -> wall seconds of a record; nothing where there is none to be read."""
+    try:
+        about = json.loads(record.read_text(encoding="utf-8"))["provenance"]
+        return {name: float(facts["wall_seconds"]) for name, facts in about.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}  # only the order of jobs hangs on it
