@@ -161,16 +161,21 @@ def test_the_plan_loads_nothing_heavy(done: Repository) -> None:
     assert re.search(r"total +[1-9]", outcome.stdout + outcome.stderr)
 
 
-def test_a_dry_run_of_the_suite_takes_three_seconds(done: Repository) -> None:
-    before = os.times()
-    outcome = subprocess.run(
-        done.command("snakemake", "-n"), cwd=ROOT, env=done.environment(), capture_output=True
-    )
-    after = os.times()
-    assert outcome.returncode == 0, outcome.stderr.decode()
-    # processor time, which other work on the machine does not stretch as it does the clock
-    spent = after.children_user - before.children_user
-    assert spent + after.children_system - before.children_system < 3.0
+def test_a_dry_run_of_the_suite_takes_little_longer_than_one_of_a_toy(done: Repository) -> None:
+    def spent(root: Path) -> float:
+        before = os.times()
+        outcome = subprocess.run(
+            done.command("snakemake", "-n"), cwd=root, env=done.environment(), capture_output=True
+        )
+        after = os.times()
+        assert outcome.returncode == 0, outcome.stderr.decode()
+        # processor time, which other work on the machine does not stretch as it does the clock
+        return (
+            after.children_user + after.children_system
+            - before.children_user - before.children_system
+        )  # fmt: skip
+
+    assert spent(ROOT) < 4 * spent(done.root)
 
 
 def test_results_that_were_deleted_are_made_again(done: Repository) -> None:
