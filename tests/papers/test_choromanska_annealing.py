@@ -2,50 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from reproductions.harness import datasets
-from reproductions.harness.dataset_synthetic import synthetic
 from reproductions.papers.choromanska2015loss import (
     annealed,
     annealing_figures,
     published,
     training,
 )
+from tests.rows import as_table, quiet, synthetic_mnist
 
 COOLING = annealed.Cooling(chains=3, steps=60, temperature=0.5, power=0.75)
 DESCENT = annealed.Descent(seeds=8, epochs=3, batch=16, rate=0.16, scheme="uniform")
 
 
-def quiet(*_: object) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def pixels() -> training.Pixels:
-    arrays = synthetic("synthetic_mnist")
-    data = datasets.Dataset("synthetic_mnist", *arrays, arrays.digest(), "made", "none", True)
-    return training.pixels(data, "cpu").first(200)
-
-
-def frame(rows: Any) -> pd.DataFrame:
-    table = pd.concat([pd.DataFrame(part) for part in rows.parts], ignore_index=True)
-    table.attrs = {"file": "test", "units": rows.units}
-    return table
+    return training.pixels(synthetic_mnist(), "cpu").first(200)
 
 
 @pytest.fixture(scope="module")
 def compared(pixels: training.Pixels) -> pd.DataFrame:
-    return frame(annealed.compare(pixels, [2, 3], COOLING, 0.05, DESCENT, 1, quiet))
+    return as_table(annealed.compare(pixels, [2, 3], COOLING, 0.05, DESCENT, 1, quiet))
 
 
 @pytest.fixture(scope="module")
 def limited(pixels: training.Pixels) -> pd.DataFrame:
-    return frame(annealed.ternary(pixels, 3, COOLING, 4, 1, quiet))
+    return as_table(annealed.ternary(pixels, 3, COOLING, 4, 1, quiet))
 
 
 def test_the_best_training_loss_never_rises_and_is_the_loss_reported(compared: pd.DataFrame):
@@ -65,7 +50,7 @@ def test_annealing_accepts_some_proposals_and_not_all(compared: pd.DataFrame):
 
 def test_a_chain_does_not_depend_on_the_others(pixels: training.Pixels, compared: pd.DataFrame):
     one = COOLING._replace(chains=1)
-    alone = frame(annealed.compare(pixels, [2], one, 0.05, DESCENT, 1, quiet))
+    alone = as_table(annealed.compare(pixels, [2], one, 0.05, DESCENT, 1, quiet))
     pick = {"arm": "annealing", "quantity": "train_loss", "seed": 0, "width": 2}
     values = [
         t.loc[(t[list(pick)] == pd.Series(pick)).all(axis=1), "value"] for t in (alone, compared)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from reproductions.harness.dataset_synthetic import synthetic
 from reproductions.harness.datasets import Dataset
 from reproductions.harness.rooms import find_rooms
 from reproductions.papers.choromanska2015loss import experiment
 from tests.conftest import ROOT
+from tests.rows import quiet, synthetic_mnist
 
 ROOM = find_rooms(ROOT)["choromanska2015loss"]
 CUTS: dict[str, dict[str, Any]] = {
@@ -32,9 +32,7 @@ CUTS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    arrays = synthetic("synthetic_mnist")
-    few = [part[:200] for part in arrays]
-    return Dataset("synthetic_mnist", *few, arrays.digest(), "made", "none", True)
+    return synthetic_mnist(200)
 
 
 def test_every_experiment_is_tried():
@@ -46,7 +44,7 @@ def test_the_full_settings_build_and_step(name: str, data: Dataset):
     settings = ROOM.settings(name, "full")
     assert CUTS[name].keys() <= settings.keys()
     function = getattr(experiment, name)
-    told = {"data": data, "device": "cpu", "root_seed": 1, "progress": lambda *_: None}
+    told = {"data": data, "device": "cpu", "root_seed": 1, "progress": quiet}
     takes = inspect.signature(function).parameters
     extra = {key: value for key, value in told.items() if key in takes}
     rows = function(**(settings | CUTS[name]), **extra)

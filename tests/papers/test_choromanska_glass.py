@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions.harness.tables import Rows, read_table, select, write_table
+from reproductions.harness.tables import Rows, select
 from reproductions.optim.first_order import sgd
 from reproductions.optim.sphere import on_sphere
 from reproductions.optim.train import train
 from reproductions.papers.choromanska2015loss import descents, glass_figures, glass_measures
 from reproductions.papers.choromanska2015loss.descents import Batch, Plan
 from reproductions.problems.spin_glass import mean_number, threshold_energy
+from tests.rows import as_table, quiet
 
 PLAN = Plan(rate=0.15, steps=300, device="cpu", root_seed=7)
 MANY = descents.MANY
@@ -31,10 +32,6 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def quiet(*_: object) -> None:
-    pass
-
-
 def small(**changes: Any) -> Rows:
     """Return the rows of a small experiment."""
     sizes = {"sizes": [8, 12], "one_tensor_starts": 12, "tensors": [4, 3], "starts": 5}
@@ -42,14 +39,9 @@ def small(**changes: Any) -> Rows:
     return descents.rows(**asked)
 
 
-def as_table(rows: Rows, folder: Path) -> Any:
-    write_table(rows, folder / "spin_glass.parquet", {})
-    return read_table(folder / "spin_glass.parquet")
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return as_table(small(), tmp_path_factory.mktemp("glass"))
+    return as_table(small())
 
 
 # ---------------------------------------------------------------- descents
@@ -74,14 +66,14 @@ def test_lengths_that_do_not_fit_are_named():
 
 
 def test_the_same_seed_gives_the_same_rows_and_another_gives_others(table: Any, tmp_path: Path):
-    again = as_table(small(), tmp_path)
+    again = as_table(small())
     assert np.array_equal(again.value, table.value)
-    other = as_table(small(plan=PLAN._replace(root_seed=8)), tmp_path)
+    other = as_table(small(plan=PLAN._replace(root_seed=8)))
     assert not np.array_equal(other.value, table.value)
 
 
 def test_a_tensor_is_the_same_whatever_is_beside_it(table: Any, tmp_path: Path):
-    fewer = as_table(small(sizes=[12], tensors=[2]), tmp_path)
+    fewer = as_table(small(sizes=[12], tensors=[2]))
     kept = select(table, arm=MANY, quantity="energy", size=12, tensor=[0, 1])
     found = select(fewer, arm=MANY, quantity="energy")
     np.testing.assert_allclose(found.value, kept.value, atol=1e-5)
@@ -128,7 +120,7 @@ def test_single_precision_ends_where_double_does():
 
 def test_enumeration_finds_the_exact_mean_number_of_minima(tmp_path: Path):
     plan = PLAN._replace(steps=600)
-    found = as_table(small(sizes=[8], tensors=[2], plan=plan, enumeration=(120, 100)), tmp_path)
+    found = as_table(small(sizes=[8], tensors=[2], plan=plan, enumeration=(120, 100)))
     counts = glass_measures.minima(found)[descents.ENUMERATED]
     assert sorted(counts) == [25, 50, 100]
     exact, error = mean_number(descents.ENUMERATED, 3, k=0)
@@ -141,7 +133,7 @@ def test_enumeration_finds_the_exact_mean_number_of_minima(tmp_path: Path):
 
 def test_mean_energy_at_25_spins_is_that_of_another_implementation(tmp_path: Path):
     plan = PLAN._replace(steps=600)
-    found = as_table(small(sizes=[25], tensors=[60], starts=12, plan=plan), tmp_path)
+    found = as_table(small(sizes=[25], tensors=[60], starts=12, plan=plan))
     metrics = glass_measures.measure(found)
     # a pilot in numpy: -1.4625 and 0.093 over 50 tensors of 20 starts
     assert metrics["glass_mean_25"].value == pytest.approx(-1.4625, abs=3 * 0.0087)
@@ -193,7 +185,7 @@ def planted(tmp_path: Path, make: Callable[[int, int], np.ndarray]) -> Any:
         rows.add(arm="one_tensor", quantity="distinct_energies", value=size / 5, size=size)
     rows.add(arm="enumeration", quantity="distinct_minima", value=[[5, 6], [6, 7]], size=10,
              tensor=[0, 1], starts=[[10], [20]])  # fmt: skip
-    return as_table(rows, tmp_path)
+    return as_table(rows)
 
 
 def normal(size: int, tensors: int) -> np.ndarray:

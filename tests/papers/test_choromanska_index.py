@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from reproductions.harness import datasets
-from reproductions.harness.dataset_synthetic import synthetic
-from reproductions.harness.tables import Rows, by_seed, read_table, select, write_table
+from reproductions.harness.tables import Rows, by_seed, select
 from reproductions.optim.train import Outcome
 from reproductions.papers.choromanska2015loss import hessians, index_figures, training
+from tests.rows import as_table, quiet, synthetic_mnist
 
 PLAN = training.Plan("uniform", "compressed", 1, 20, root_seed=3)
 THRESHOLDS = [1e-4, 1e-3, 1e-2]
@@ -23,24 +21,13 @@ DRAWN = ("histogram", "thresholds", "gradients", "spectrum")
 
 @pytest.fixture(scope="module")
 def pixels() -> training.Pixels:
-    arrays = synthetic("synthetic_mnist")
-    data = datasets.Dataset("synthetic_mnist", *arrays, arrays.digest(), "made", "none", True)
-    return training.pixels(data, "cpu").first(120)
+    return training.pixels(synthetic_mnist(), "cpu").first(120)
 
 
 @pytest.fixture(scope="module")
 def made(pixels: training.Pixels, tmp_path_factory: pytest.TempPathFactory) -> Any:
     rows = hessians.indices(pixels, [2, 3], [2, 1], THRESHOLDS, PLAN, quiet)
-    return table(rows, tmp_path_factory.mktemp("made"))
-
-
-def quiet(*_: object) -> None:
-    pass
-
-
-def table(rows: Rows, folder: Path) -> Any:
-    write_table(rows, folder / "index.parquet", {})
-    return read_table(folder / "index.parquet")
+    return as_table(rows)
 
 
 def values(made: Any, **equal: Any) -> np.ndarray:
@@ -85,7 +72,7 @@ def test_every_width_has_its_own_number_of_solutions(made):
 
 def test_a_group_of_one_hessian_changes_nothing(pixels, made, monkeypatch, tmp_path):
     monkeypatch.setattr(hessians, "GROUP_BYTES", 1)
-    alone = table(hessians.indices(pixels, [2, 3], [2, 1], THRESHOLDS, PLAN, quiet), tmp_path)
+    alone = as_table(hessians.indices(pixels, [2, 3], [2, 1], THRESHOLDS, PLAN, quiet))
     assert alone.value.to_numpy() == pytest.approx(made.value.to_numpy(), abs=1e-13)
 
 
@@ -110,7 +97,7 @@ def test_a_diverged_member_is_a_row_with_its_status(pixels, tmp_path):
     theta[2] = math.inf
     outcome = Outcome(theta, [], {}, torch.tensor([0, 7, 0, 0]))
     hessians.add_solutions(rows, pixels, 2, outcome, THRESHOLDS, quiet)
-    made = table(rows, tmp_path)
+    made = as_table(rows)
     said = ["diverged: loss is not finite at step 7", "diverged: the Hessian is not finite"]
     for quantity in ("gradient_norm", "train_loss", "smallest_eigenvalue", "largest_eigenvalue"):
         own = select(made, quantity=quantity).sort_values("seed")
@@ -124,7 +111,7 @@ def test_an_ensemble_that_diverged_as_a_whole_is_rows_all_the_same(pixels, tmp_p
     layout, rows = training.layout(2), Rows(hessians.UNITS)
     outcome = Outcome(layout.initialise(range(2)), [], {}, torch.tensor([3, 5]))
     hessians.add_solutions(rows, pixels, 2, outcome, THRESHOLDS, quiet)
-    made = table(rows, tmp_path)
+    made = as_table(rows)
     assert set(select(made, quantity="negative_eigenvalues").seed) == {0, 1}
     assert set(select(made, quantity="eigenvalue").status) == {
         "diverged: loss is not finite at step 3"
@@ -138,7 +125,7 @@ def test_a_long_spectrum_is_thinned_evenly_by_rank(monkeypatch, tmp_path):
     monkeypatch.setattr(hessians, "THINNED", 10)
     rows = Rows(hessians.UNITS)
     hessians._add_spectrum(rows, 4, np.arange(100.0), "ok")
-    made = table(rows, tmp_path)
+    made = as_table(rows)
     assert made["index"].tolist() == list(range(0, 100, 11))
     assert made.value.tolist() == made["index"].tolist()
 
@@ -171,7 +158,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Any:
     solved(25, [2, 3, 0, 30], rows)
     solved(100, [0, 9, 2], rows)
     solved(4, [0, math.nan], rows)
-    return table(rows, tmp_path_factory.mktemp("known"))
+    return as_table(rows)
 
 
 def test_measures_count_negative_eigenvalues_as_a_true_fraction(known):

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
+import matplotlib.text
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from reproductions.harness import datasets
-from reproductions.harness.dataset_synthetic import synthetic
 from reproductions.papers.choromanska2015loss import (
     network_figures,
     network_measures,
     published,
     training,
 )
+from tests.rows import as_table, quiet, synthetic_mnist
 
 PLAN = training.Plan("uniform", "compressed", 1, 20, root_seed=3)
 
 
 @pytest.fixture(scope="module")
 def pixels() -> training.Pixels:
-    arrays = synthetic("synthetic_mnist")
-    data = datasets.Dataset("synthetic_mnist", *arrays, arrays.digest(), "made", "none", True)
-    return training.pixels(data, "cpu").first(200)
-
-
-def quiet(*_: object) -> None:
-    pass
+    return training.pixels(synthetic_mnist(), "cpu").first(200)
 
 
 def test_pixels_are_ten_by_ten_and_between_zero_and_one(pixels):
@@ -75,7 +68,7 @@ def test_rates_side_by_side_are_the_runs_at_each_rate(pixels):
 
 def test_training_lowers_the_loss_and_reports_it_as_the_problem_does(pixels):
     rows = training.by_width(pixels, [4, 8], 3, PLAN._replace(epochs=20), quiet)
-    table = frame(rows)
+    table = as_table(rows)
     assert set(table.width) == {4, 8} and len(table) == 2 * 3 * len(training.UNITS)
     outcome = training.solve(pixels, 8, range(3), PLAN._replace(epochs=20))
     logits = torch.nn.Linear(100, 8), torch.nn.Linear(8, 10)
@@ -89,25 +82,18 @@ def test_training_lowers_the_loss_and_reports_it_as_the_problem_does(pixels):
 
 def test_a_run_that_diverges_is_a_row_that_says_so(pixels):
     plan = PLAN._replace(scheme="symmetric_cube", epochs=5)
-    table = frame(training.variants(pixels, [4], 2, [plan], [1e38, 0.1], quiet))
+    table = as_table(training.variants(pixels, [4], 2, [plan], [1e38, 0.1], quiet))
     assert (table[table.rate == 1e38].status != "ok").all()
     assert (table[table.rate == 0.1].status == "ok").all()
     assert (np.isfinite(table.value) == (table.status == "ok")).all()
 
 
 def test_zero_error_counts_wrong_images(pixels):
-    table = frame(training.to_zero(pixels.first(20), [2, 32], 2, 60, 10, 0.01, 0, quiet))
+    table = as_table(training.to_zero(pixels.first(20), [2, 32], 2, 60, 10, 0.01, 0, quiet))
     widest = table[(table.width == 32) & (table.quantity == "train_error")]
     assert (widest.value == 0).all()
     assert network_measures.smallest_width_without_error(table) == 32
     assert network_measures.zero_error(table)["train_error_widest"].value == 0
-
-
-def frame(rows: Any) -> pd.DataFrame:
-    """Return rows as the figures' side reads them."""
-    table = pd.concat([pd.DataFrame(part) for part in rows.parts], ignore_index=True)
-    table.attrs = {"file": "test", "units": rows.units}
-    return table
 
 
 def ours_as_published(width: int, runs: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -185,3 +171,41 @@ def test_the_best_rate_is_never_one_at_which_a_run_diverged():
 def test_every_picture_of_the_networks_is_drawn(draw, runs):
     figure = getattr(network_figures, draw)(published_table(runs=runs))
     assert all(ax.has_data() or not ax.axison for ax in figure.axes)
+
+
+def with_a_loss(table: pd.DataFrame, seed: int = 3) -> pd.DataFrame:
+    """Return a table in which one run of the first width diverged."""
+    lost = (table.seed == seed) & (table.width == table.width.min())
+    gone = table.assign(
+        value=table.value.where(~lost), status=table.status.where(~lost, "diverged: at step 9")
+    )
+    gone.attrs = table.attrs
+    return gone
+
+
+@pytest.mark.parametrize("draw", ["histograms", "scatter", "width", "correlation", "scaling"])
+def test_a_run_that_diverged_is_told_of_and_spoils_no_picture(draw):
+    figure = getattr(network_figures, draw)(with_a_loss(published_table(runs=40)))
+    figure.draw_without_rendering()
+    texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    if draw in ("histograms", "scatter"):
+        assert any("1 diverged" in text for text in texts)
+
+
+def test_a_run_that_diverged_leaves_its_widths_numbers_unknown():
+    found = network_measures.networks(with_a_loss(published_table(runs=40)))
+    assert np.isnan(found["test_mean_25"].value) and "1 of 40" in found["test_mean_25"].note
+    assert np.isfinite(found["test_mean_50"].value)
+
+
+def test_starts_and_zero_error_are_drawn_with_runs_that_diverged(pixels):
+    plans = [PLAN._replace(scheme=scheme) for scheme in ("uniform", "unit_cube", "symmetric_cube")]
+    table = as_table(training.variants(pixels, [4], 2, plans, [0.1], quiet))
+    gone = table.arm == "unit_cube"  # every run of a start
+    table["value"], table["status"] = table.value.where(~gone), table.status.where(~gone, "lost: x")
+    figure = network_figures.initialisation(table)
+    figure.draw_without_rendering()
+    texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    assert any("2 diverged" in text for text in texts)
+    errors = as_table(training.to_zero(pixels.first(20), [2, 4], 3, 2, 10, 0.01, 0, quiet))
+    network_figures.zero_error(with_a_loss(errors, seed=0)).draw_without_rendering()

@@ -7,18 +7,19 @@ import math
 import numpy as np
 import pytest
 
-from reproductions.harness.tables import Rows, read_table, select, write_table
+from reproductions.harness.tables import Rows, select
 from reproductions.papers.choromanska2015loss import (
     critical_counts,
     theory_figures,
     theory_measures,
 )
 from reproductions.problems import spin_glass
+from tests.rows import as_table
 
 INDICES = list(range(6))
 
 
-def made(folder, *, p=3, spins=1000, points=400, sizes=(10, 25), draws=300, orders=(2, 3, 4)):
+def made(*, p=3, spins=1000, points=400, sizes=(10, 25), draws=300, orders=(2, 3, 4)):
     """Return the theory's table, written and read."""
     told = []
     rows = critical_counts.curves(p, spins, INDICES, points)
@@ -26,18 +27,17 @@ def made(folder, *, p=3, spins=1000, points=400, sizes=(10, 25), draws=300, orde
     rows.extend(critical_counts.finite(p, list(sizes), draws, 7, lambda *what: told.append(what)))
     assert [share for share, _ in told] == sorted(share for share, _ in told)
     assert told[-1][0] == pytest.approx(1.0)
-    write_table(rows, folder / "theory.parquet", {})
-    return read_table(folder / "theory.parquet")
+    return as_table(rows)
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("theory"))
+    return made()
 
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    return made(tmp_path_factory.mktemp("smoke"), points=60, sizes=[10])
+    return made(points=60, sizes=[10])
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_samples_depend_on_the_root_seed_and_on_nothing_else():
 
 
 def test_two_spins_have_rows_and_measures(tmp_path):
-    table = made(tmp_path, p=2, spins=50, points=40, sizes=[4], draws=20)
+    table = made(p=2, spins=50, points=40, sizes=[4], draws=20)
     found = theory_figures.measure(table)
     assert found["minima_mean_4"].value == pytest.approx(2.0)
     assert found["band_width_2"].value == 0.0
@@ -202,7 +202,7 @@ def test_published_points_lie_on_the_drawn_curves(table):
 
 
 def test_other_orders_are_drawn_without_the_published_points(tmp_path):
-    table = made(tmp_path, p=4, spins=200, points=80, sizes=[6], draws=20)
+    table = made(p=4, spins=200, points=80, sizes=[6], draws=20)
     assert "figure_1_misfit" not in theory_figures.measure(table)
     for name in ("figure_1", "figure_2", "finite_counts"):
         figure = getattr(theory_figures, name)(table)

@@ -10,11 +10,13 @@ from reproductions.harness import style
 from reproductions.harness.statistics import Metric, joint, over_seeds
 from reproductions.papers.choromanska2015loss import network_measures, paper_facts, published
 
-OURS = "ours"
-
 
 def _density(ax: Any, values: np.ndarray, look: Any, text: str) -> None:
-    """Draw a histogram of ours as a filled density."""
+    """Draw a histogram of ours as a filled density; runs that diverged are told in its label."""
+    lost, values = int((~np.isfinite(values)).sum()), values[np.isfinite(values)]
+    if not len(values):
+        return
+    text += f" ({lost} diverged)" * bool(lost)
     bins = np.histogram_bin_edges(values, bins=max(8, round(1.5 * np.sqrt(len(values)))))
     ax.hist(values, bins=bins, density=True, histtype="stepfilled", alpha=0.35, color=look.colour)
     ax.hist(values, bins=bins, density=True, histtype="step", color=look.colour, lw=1.4,
@@ -56,17 +58,19 @@ def scatter(table: Any) -> Any:
     train, test = (network_measures.losses(table, f"{which}_loss") for which in ("train", "test"))
     for number, (ax, width) in enumerate(zip(axes.flat, at, strict=False)):
         look = style.series(number)
-        text = f"n1 = {width}, r = {network_measures.correlation(np.stack([train[number], test[number]])):.2f}"
+        pair = np.stack([train[number], test[number]])
+        whole = np.isfinite(pair).all(axis=0)
+        text = f"n1 = {width}, r = {network_measures.correlation(pair[:, whole]):.2f}"
         if width in published.WIDTHS:
             theirs = published.losses(int(width))
             ax.plot(*theirs, ".", ms=2, color=style.PUBLISHED, zorder=1, rasterized=True)
             text += f" (published {np.corrcoef(*theirs)[0, 1]:.2f})"
-        ax.plot(
-            train[number], test[number], look.marker, ms=4, color=look.colour, mec="white", mew=0.4
-        )
+        ax.plot(*pair, look.marker, ms=4, color=look.colour, mec="white", mew=0.4)
         ax.set_title(text, fontsize=9)
         ax.set_xlabel("training loss (nat)")
-        style.note(ax, f"n = {train.shape[1]}; grey: published networks")
+        lost = int((~whole).sum())
+        note = f"n = {len(whole)}" + f", {lost} diverged" * bool(lost)
+        style.note(ax, f"{note}; grey: published networks")
     for ax in axes.flat[len(at) :]:
         ax.set_axis_off()
     for row in axes:
@@ -137,7 +141,7 @@ def correlation(table: Any) -> Any:
 def scaling(table: Any) -> Any:
     """Draw log mean test loss against the width with fits of c + alpha n^beta."""
     at = network_measures.widths(table)
-    mean = network_measures.losses(table, "test_loss").mean(axis=1)
+    mean = np.nanmean(network_measures.losses(table, "test_loss"), axis=1)
     figure, ax = style.new_figure()
     fine = np.geomspace(at.min(), at.max(), 200)
     for text, values, look in _fits(at, mean):
@@ -152,7 +156,9 @@ def scaling(table: Any) -> Any:
     ax.set(xscale="log", yscale="log", xlabel="hidden units n1", ylabel="mean test loss (nat)")
     ax.set_xticks(at, [str(w) for w in at])
     ax.minorticks_off()
-    style.note(ax, "three parameters on as few as four means; beta to 0.01")
+    style.note(
+        ax, "three parameters on as few as four means of runs that did not diverge; beta to 0.01"
+    )
     style.legend(ax)
     return figure
 
@@ -169,30 +175,39 @@ def initialisation(table: Any) -> Any:
     """Draw the test loss by start and length at the best learning rate, one panel a width."""
     at = network_measures.widths(table)
     figure, axes = style.new_figure(1, len(at), squeeze=False)
+    schemes, lengths = list(dict.fromkeys(table.arm)), np.unique(table.epochs)[[0, -1]]
     for ax, width in zip(axes[0], at, strict=True):
-        schemes, lengths = list(dict.fromkeys(table.arm)), np.unique(table.epochs)
         for number, scheme in enumerate(schemes):
-            for shift, epochs in zip((-0.15, 0.15), lengths[[0, -1]], strict=True):
+            for which, epochs in enumerate(lengths):
                 rate, test = network_measures.at_best_rate(table, scheme, width, epochs)
-                look = style.series(0 if epochs == lengths[0] else 1)
                 label = f"{epochs} epochs" if number == 0 else None
-                ax.plot(number + shift + np.linspace(-0.08, 0.08, len(test)), test, look.marker,
-                        ms=4, color=look.colour, mec="white", mew=0.4, label=label)  # fmt: skip
-                ax.annotate(f"x{rate:g}", (number + shift, np.nanmax(test)), xytext=(0, 4),
-                            textcoords="offset points", ha="center", fontsize=7)  # fmt: skip
+                _runs(ax, number + 0.3 * which - 0.15, test, which, rate, label)
         if width in published.WIDTHS:
             theirs = published.losses(int(width))[1]
             style.reference(ax, None, theirs.mean(), "published mean", error=2 * theirs.std())
         ax.set_xticks(range(len(schemes)), [scheme.replace("_", "\n") for scheme in schemes])
         ax.set(title=f"n1 = {width}", yscale="log")
-        runs = len(test)
-        style.note(
-            ax,
-            f"n = {runs} starts; at the best of the learning rates, as a multiple (x) of the authors'; band: two published standard deviations",
-        )
+        style.note(ax, f"n = {table.seed.nunique()} starts, at the best of the learning rates, told "
+                   "as a multiple (x) of the authors'; band: two published standard deviations")  # fmt: skip
     axes[0][0].set_ylabel("test loss (nat)")
     style.legend(figure)
     return figure
+
+
+def _runs(
+    ax: Any, place: float, test: np.ndarray, which: int, rate: float, label: str | None
+) -> None:
+    """Draw the runs of one start and length, with the rate above them and what diverged."""
+    look, whole = style.series(which), test[np.isfinite(test)]
+    shift = np.linspace(-0.08, 0.08, len(test))[np.isfinite(test)]
+    ax.plot(place + shift, whole, look.marker, ms=4, color=look.colour, mec="white", mew=0.4,
+            label=label)  # fmt: skip
+    lost = len(test) - len(whole)
+    text = f"x{rate:g}" + f"\n{lost} diverged" * bool(lost)
+    at = (place, whole.max()) if len(whole) else (place, 1.0)
+    frame = "data" if len(whole) else ("data", "axes fraction")
+    ax.annotate(text, at, xycoords=frame, xytext=(0, 4), textcoords="offset points", ha="center",
+                va="bottom" if len(whole) else "top", fontsize=7)  # fmt: skip
 
 
 def zero_error(table: Any) -> Any:
@@ -201,8 +216,9 @@ def zero_error(table: Any) -> Any:
     figure, ax = style.new_figure(height=3.9)
     for number, which in enumerate(("train", "test")):
         error, look = network_measures.losses(table, f"{which}_error"), style.series(number)
-        ax.fill_between(at, error.min(1), error.max(1), color=look.colour, alpha=0.2, lw=0)
-        ax.plot(at, error.mean(1), color=look.colour, marker=look.marker, ls=look.linestyle,
+        low, high, mean = (of(error, axis=1) for of in (np.nanmin, np.nanmax, np.nanmean))
+        ax.fill_between(at, low, high, color=look.colour, alpha=0.2, lw=0)
+        ax.plot(at, mean, color=look.colour, marker=look.marker, ls=look.linestyle,
                 label="training error" if which == "train" else "test error")  # fmt: skip
     images = int(table.images.iloc[0])
     ax.set_yscale("symlog", linthresh=1 / images, linscale=0.5)
@@ -215,9 +231,10 @@ def zero_error(table: Any) -> Any:
     )
     if first is not None:
         style.reference(ax, first, None, said, kind="derived")
-    style.note(
-        ax,
-        f"{images} training images, n = {error.shape[1]} starts, band: smallest to largest; {said}",
+    lost = int((~np.isfinite(error)).sum())
+    note = f"{images} training images, n = {error.shape[1]} starts" + f", {lost} diverged" * bool(
+        lost
     )
+    style.note(ax, f"{note}, band: smallest to largest; {said}")
     style.legend(ax)
     return figure
