@@ -22,18 +22,11 @@ import torch
 from torch import Tensor
 
 from reproductions.optim.layout import Layout
+from reproductions.optim.objective import Curvature
 
 CHUNK_BYTES = {"cpu": 32 << 20, "cuda": 512 << 20}  # of scratch for a chunk of examples
 LEAST_CHUNK = 400  # the sums are read and written once a chunk: fewer examples would not pay
 SUMS_BYTES = {"cpu": 96 << 20, "cuda": 1 << 30}  # so many members share the products of inputs
-
-
-class Curvature(NamedTuple):
-    """A mean loss over a data set and its derivatives."""
-
-    loss: Tensor  # (E,)
-    gradient: Tensor  # (E, P)
-    hessian: Tensor  # (E, P, P), exactly symmetric
 
 
 def relu_hessian(
