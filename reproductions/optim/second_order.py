@@ -105,7 +105,7 @@ def _update(
     spectrum = decompose(matrix, gradient)
     steps = directions(spectrum, method, dampings)
     losses = torch.stack([objective.loss(theta + step) for step in steps])
-    after, best = losses.nan_to_num(nan=torch.inf).min(0)
+    after, best = torch.where(losses.isfinite(), losses, torch.inf).min(0)
     moves = after.isfinite() & ((after < loss) if stay else loss.isfinite())
     step = steps[best, torch.arange(len(theta), device=theta.device)]
     return Update(
@@ -170,24 +170,21 @@ def descend(
 def _nothing(theta: Tensor, steps: int) -> Descent:
     """Return the record of a descent before its first update."""
     members = len(theta)
-    rows = [theta.new_full((steps, members), torch.nan) for _ in range(5)]
+    loss, after, damping, norm, least = theta.new_full((5, steps, members), torch.nan)
     counts = torch.full((steps, members), -1, device=theta.device)
     stopped = torch.full((members,), steps, device=theta.device)
-    return Descent(theta.clone(), *rows, counts, stopped)
+    return Descent(theta.clone(), loss, after, damping, norm, least, counts, stopped)
 
 
 def _write(found: Descent, step: int, alive: Tensor, done: Update) -> None:
+    least, negative = done.eigenvalues[:, 0], (done.eigenvalues < 0).sum(1)
+    usable = done.loss.isfinite() & done.gradient_norm.isfinite() & least.isfinite()
     found.theta[alive] = done.theta
     for name in ("loss", "loss_after", "damping", "gradient_norm"):
         getattr(found, name)[step, alive] = getattr(done, name)
-    found.least_eigenvalue[step, alive] = done.eigenvalues[:, 0]
-    found.negative[step, alive] = (done.eigenvalues < 0).sum(1)
-    usable = (
-        done.loss.isfinite() & done.gradient_norm.isfinite() & done.eigenvalues[:, 0].isfinite()
-    )
-    found.negative[step, alive] = torch.where(usable, found.negative[step, alive], -1)
-    stopped = found.stopped[alive]
-    found.stopped[alive] = torch.where(usable, stopped, step)
+    found.least_eigenvalue[step, alive] = least
+    found.negative[step, alive] = torch.where(usable, negative, -1)
+    found.stopped[alive] = torch.where(usable, found.stopped[alive], step)
 
 
 def part(objective: Objective, members: Tensor) -> Objective:
