@@ -114,7 +114,7 @@ def lanczos(
 
     All members, and all probes, go together: one product a step. A member whose space closes
     (the gradient of a quadratic with few distinct eigenvalues, say) stops there while the others
-    go on; so does one whose product is not finite.
+    go on. One whose product is not finite has no valid vector.
 
     Args:
         product: (..., P) -> (..., P), symmetric.
@@ -131,13 +131,20 @@ def lanczos(
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     found = _empty(start, steps, keep_products)
+    return _filled(found, product, start, reorthogonalise)
+
+
+def _filled(found: Lanczos, product: Product, start: Tensor, reorthogonalise: bool) -> Lanczos:
+    """Run the process, one step for each vector that there is room for."""
+    steps = found.diagonal.shape[-1]
     length, beta = start.norm(dim=-1), torch.zeros_like(start[..., 0])
     scale, before, alive = beta, torch.zeros_like(start), (length > 0) & length.isfinite()
-    vector = _divided(start, length, alive)
+    finite, vector = torch.ones_like(alive), _divided(start, length, alive)
     for step in range(steps):
         image = product(vector)
         alpha = (vector * image).sum(-1)
-        alive = alive & alpha.isfinite()
+        finite = finite & alpha.isfinite()
+        alive = alive & finite
         rest = image - alpha.unsqueeze(-1) * vector - beta.unsqueeze(-1) * before
         _keep(found, step, vector, alpha, image, alive)
         if reorthogonalise:
@@ -151,6 +158,7 @@ def lanczos(
             found.off_diagonal[..., step] = beta
         if not alive.any():
             break
+    _forget(found, ~finite)
     return found._replace(residual=beta, following=vector)
 
 
@@ -178,7 +186,7 @@ def ritz(found: Lanczos) -> Ritz:
     side = torch.diag_embed(found.off_diagonal, 1)
     values, vectors = torch.linalg.eigh(torch.diag_embed(diagonal) + side + side.mT)
     bounds = found.residual.unsqueeze(-1) * vectors[..., -1, :].abs()
-    unknown = (found.valid == 0).unsqueeze(-1)  # the start was zero or not finite
+    unknown = (found.valid == 0).unsqueeze(-1)  # the start was zero, or something not finite
     parts = (values, vectors[..., 0, :].square(), bounds)
     return Ritz(*(part.masked_fill(unknown, torch.nan) for part in parts))
 
@@ -233,6 +241,12 @@ def _keep(
     found.valid.add_(alive)
     if found.products is not None:
         found.products[..., step, :] = torch.where(there, image, 0)
+
+
+def _forget(found: Lanczos, members: Tensor) -> None:
+    for part in (found.basis, found.diagonal, found.off_diagonal, found.valid, found.products):
+        if part is not None:
+            part[members] = 0
 
 
 def _divided(vectors: Tensor, lengths: Tensor, alive: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from torch import Tensor
 from reproductions.optim.curvature import Product, lanczos, random_direction, ritz
 
 
-class Spectrum(NamedTuple):
+class Quadrature(NamedTuple):
     """A spectrum as weighted nodes, of R probes; every probe's weights sum to 1.
 
-    The mean over probes is the estimate. `Spectrum(nodes[:n], weights[:n])` is that of n probes,
+    The mean over probes is the estimate. `Quadrature(nodes[:n], weights[:n])` is that of n probes,
     and the spread over single probes tells the sampling error.
     """
 
@@ -63,15 +63,13 @@ def spectral_density(
     source: torch.Generator,
     reorthogonalise: bool = True,
     at_once: int | None = None,
-) -> Spectrum:
+) -> Quadrature:
     """Return the spectrum of every member as the nodes and weights of Lanczos quadratures.
 
     Source: Ubaru, Chen and Saad 2017, Algorithm 1, with probes uniform on the sphere, for which
-    tr f(H) / P is the exact expectation. As in Golub and Welsch 1969 the nodes are the eigenvalues
-    of the tridiagonal matrix and the weights the squared first components of its eigenvectors.
+    tr f(H) / P is the exact expectation. For nodes and weights see `ritz`.
 
-    Cost: `probes` times `steps` products, `probes` of them at a time, and probes times steps times
-    E P numbers of memory, less with `at_once`.
+    Cost: R Q products, R of them at a time, and R Q E P numbers of memory, less with `at_once`.
 
     Args:
         product: vectors (R, E, P) -> their products with the Hessian, of the same shape.
@@ -79,8 +77,8 @@ def spectral_density(
         probes: R, random directions, the same for all members. The error falls with sqrt(R P).
         steps: Q, nodes a probe; about the range of eigenvalues over the width to be resolved.
         source: draws the probes, one after the other: more probes keep the first ones.
-        reorthogonalise: see `lanczos`. Without it some weight moves to copies of nodes that have
-            converged; a density is hardly changed by that.
+        reorthogonalise: see `lanczos`. Without it weight moves to copies of converged nodes, which
+            hardly changes a density.
         at_once: probes that go together; all of them by default.
 
     Raises:
@@ -91,9 +89,6 @@ def spectral_density(
     members, size = like.shape
     drawn = torch.stack([random_direction(size, source) for _ in range(probes)]).to(like)
     starts = drawn.unsqueeze(1).expand(probes, members, size).split(at_once or probes)
-    parts = [
-        ritz(lanczos(product, start, steps, reorthogonalise=reorthogonalise)) for start in starts
-    ]
-    return Spectrum(
-        torch.cat([part.values for part in parts]), torch.cat([part.weights for part in parts])
-    )
+    runs = [lanczos(product, start, steps, reorthogonalise=reorthogonalise) for start in starts]
+    parts = [ritz(run)[:2] for run in runs]
+    return Quadrature(*(torch.cat(kind) for kind in zip(*parts, strict=True)))
