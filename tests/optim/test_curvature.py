@@ -19,7 +19,7 @@ from reproductions.optim.curvature import (
     ritz,
 )
 from reproductions.optim.layout import Layout
-from reproductions.optim.relu_hessian import relu_hessian
+from reproductions.optim.network_hessian import network_curvature
 
 F64 = torch.float64
 
@@ -59,7 +59,8 @@ def test_products_with_a_network_are_those_of_its_dense_hessian():
         return (logits.logsumexp(2) - chosen).mean(1)
 
     vectors = draw(3, layout.parameters)
-    wanted = torch.einsum("epq,eq->ep", relu_hessian(layout, theta, inputs, targets), vectors)
+    hessian = network_curvature(layout, theta, inputs, targets, activations="relu").hessian
+    wanted = torch.einsum("epq,eq->ep", hessian, vectors)
     assert (hessian_vector_product(loss, theta, vectors) - wanted).abs().max() < 1e-14
 
 

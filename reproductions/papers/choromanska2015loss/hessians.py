@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from reproductions.harness.tables import Rows
-from reproductions.optim.relu_hessian import relu_curvature
+from reproductions.optim.network_hessian import network_curvature
 from reproductions.optim.train import Outcome
 from reproductions.papers.choromanska2015loss import training
 
@@ -97,7 +97,7 @@ def solutions(pixels: training.Pixels, width: int, theta: Tensor) -> Iterator[So
     layout = training.layout(width)
     group = max(1, GROUP_BYTES // (layout.parameters**2 * theta.element_size()))
     for some in theta.split(group) if len(theta) else ():
-        found = relu_curvature(layout, some, pixels.train, pixels.labels)
+        found = network_curvature(layout, some, pixels.train, pixels.labels, activations="relu")
         norms = torch.linalg.vector_norm(found.gradient, dim=1)
         for loss, norm, hessian in zip(found.loss, norms, found.hessian, strict=True):
             yield Solution(float(loss), float(norm), _eigenvalues(hessian))

@@ -1,6 +1,8 @@
-"""The Hessian from structure against torch.func, differences of the gradient, and curvlinops."""
+"""One hidden ReLU layer, where kinks and dead units are: against torch.func, differences, curvlinops."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import pytest
 import torch
@@ -8,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from reproductions.optim import relu_hessian as module
 from reproductions.optim.layout import Layout
-from reproductions.optim.relu_hessian import Curvature, relu_curvature, relu_hessian
+from reproductions.optim.network_hessian import network_curvature
+from reproductions.optim.objective import Curvature
 from reproductions.problems.mlp import MLP
 
 F64 = torch.float64
+relu_curvature = partial(network_curvature, activations="relu")
 SHAPES = [(6, 5, 4), (3, 1, 2), (1, 4, 3), (7, 9, 2)]
 
 
@@ -54,7 +57,6 @@ def off(found: Curvature, wanted: Curvature) -> float:
 def test_loss_gradient_and_hessian_are_those_of_torch_func(widths: tuple[int, ...], zeros: float):
     of = case(widths, zeros=zeros)
     assert off(relu_curvature(*of), slow(*of)) < 1e-12
-    assert torch.equal(relu_hessian(*of), relu_curvature(*of).hessian)
 
 
 @given(st.tuples(*[st.integers(1, 5)] * 3), st.integers(1, 3), st.integers(1, 6))
@@ -81,7 +83,7 @@ def test_the_hessian_is_the_slope_of_the_gradient():
     moves = step * torch.eye(layout.parameters, dtype=F64)
     columns = [(gradient(theta + move) - gradient(theta - move)) / (2 * step) for move in moves]
     wanted = torch.stack(columns, 2)
-    assert (relu_hessian(layout, theta, inputs, targets) - wanted).abs().max() < 1e-8
+    assert (relu_curvature(layout, theta, inputs, targets).hessian - wanted).abs().max() < 1e-8
 
 
 def test_the_hessian_is_that_of_curvlinops():
@@ -94,7 +96,7 @@ def test_the_hessian_is_that_of_curvlinops():
     data = [(inputs[:15], targets[:15]), (inputs[15:], targets[15:])]
     operator = HessianLinearOperator(model, nn.CrossEntropyLoss(), parameters, data)
     wanted = operator @ torch.eye(layout.parameters, dtype=F64)
-    found = relu_hessian(layout, theta, inputs, targets)[0]
+    found = relu_curvature(layout, theta, inputs, targets).hessian[0]
     assert (found - wanted.detach()).abs().max() < 1e-12
 
 
@@ -110,41 +112,12 @@ def test_rescaling_a_unit_changes_no_loss_so_its_direction_is_known():
         assert (product + mark * found.gradient).abs().max() < 1e-13
 
 
-def test_the_hessian_is_exactly_symmetric():
-    hessian = relu_hessian(*case((6, 5, 4)))
-    assert torch.equal(hessian, hessian.mT)
-
-
-@pytest.mark.parametrize("chunk", [1, 7, 39, 40, 1000])
-def test_the_size_of_a_chunk_changes_nothing(chunk: int):
-    of = case((6, 5, 4))
-    assert off(relu_curvature(*of, chunk=chunk), relu_curvature(*of)) < 1e-14
-
-
-def test_members_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch):
-    of = case((6, 5, 4), members=5)
-    together = relu_curvature(*of)
-    layout, theta, *data = of
-    assert (
-        off(relu_curvature(layout, theta[3:4], *data), Curvature(*(p[3:4] for p in together))) == 0
-    )
-    monkeypatch.setitem(module.SUMS_BYTES, "cpu", 1)
-    assert off(relu_curvature(*of), together) == 0
-
-
 def test_permuting_members_permutes_their_hessians():
     layout, theta, inputs, targets = case((6, 5, 4))
     order = torch.tensor([2, 0, 1])
     found = relu_curvature(layout, theta[order], inputs, targets)
     wanted = relu_curvature(layout, theta, inputs, targets)
     assert off(found, Curvature(*(part[order] for part in wanted))) == 0
-
-
-def test_the_order_of_the_examples_changes_nothing():
-    layout, theta, inputs, targets = case((6, 5, 4))
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(1))
-    shuffled = relu_curvature(layout, theta, inputs[order], targets[order], chunk=9)
-    assert off(shuffled, relu_curvature(layout, theta, inputs, targets)) < 1e-14
 
 
 def test_an_input_that_is_always_zero_has_no_curvature():
@@ -185,64 +158,3 @@ def test_a_class_that_no_example_has_and_one_example_alone_are_fine():
     layout, theta, inputs, _ = case((6, 5, 4), examples=1)
     of = layout, theta, inputs, torch.tensor([2])
     assert off(relu_curvature(*of), slow(*of)) < 1e-12
-
-
-def test_large_logits_do_not_overflow():
-    layout, theta, inputs, targets = case((6, 5, 4))
-    assert all(
-        part.isfinite().all() for part in relu_curvature(layout, 1e3 * theta, inputs, targets)
-    )
-
-
-def test_a_member_that_is_not_finite_spoils_no_other():
-    layout, theta, inputs, targets = case((6, 5, 4))
-    wanted = relu_curvature(layout, theta, inputs, targets)
-    theta[1] = torch.nan
-    found = relu_curvature(layout, theta, inputs, targets)
-    assert not found.hessian[1].isfinite().any()
-    others = [0, 2]
-    assert off(Curvature(*(p[others] for p in found)), Curvature(*(p[others] for p in wanted))) == 0
-
-
-def test_everything_is_computed_in_the_dtype_of_theta():
-    layout, theta, inputs, targets = case((6, 5, 4))
-    found = relu_curvature(layout, theta.float(), inputs.float(), targets)
-    assert {part.dtype for part in found} == {torch.float32}
-    wanted = slow(layout, theta, inputs, targets)
-    assert off(Curvature(*(part.to(F64) for part in found)), wanted) < 1e-5
-    mixed = relu_curvature(layout, theta, inputs.float(), targets)
-    exact = relu_curvature(layout, theta, inputs.float().to(F64), targets)
-    assert off(mixed, exact) == 0
-
-
-def test_arguments_are_left_alone():
-    layout, theta, inputs, targets = case((6, 5, 4))
-    before = theta.clone(), inputs.clone(), targets.clone()
-    relu_curvature(layout, theta, inputs, targets)
-    assert all(map(torch.equal, (theta, inputs, targets), before))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_the_hessian_is_the_same_on_a_gpu():
-    layout, *tensors = case((6, 5, 4))
-    found = relu_curvature(layout, *(tensor.cuda() for tensor in tensors))
-    moved = Curvature(*(part.cpu() for part in found))
-    assert off(moved, relu_curvature(layout, *tensors)) < 1e-13
-
-
-def test_misuse_is_named():
-    layout, theta, inputs, targets = case((6, 5, 4))
-    for widths in [(6, 4), (6, 5, 5, 4)]:
-        deep = Layout(widths)
-        with pytest.raises(ValueError, match=r"widths must be \(inputs, hidden, outputs\), got"):
-            relu_hessian(deep, deep.initialise([0]), inputs, targets)
-    with pytest.raises(ValueError, match=r"inputs must have shape \(N, 6\), got \(40, 5\)"):
-        relu_hessian(layout, theta, inputs[:, :5], targets)
-    with pytest.raises(ValueError, match=r"inputs must have shape \(N, 6\), got \(0, 6\)"):
-        relu_hessian(layout, theta, inputs[:0], targets[:0])
-    with pytest.raises(ValueError, match=r"targets must have shape \(40,\), got \(39,\)"):
-        relu_hessian(layout, theta, inputs, targets[:39])
-    with pytest.raises(ValueError, match="theta must have shape"):
-        relu_hessian(layout, theta[:, :-1], inputs, targets)
-    with pytest.raises(ValueError, match="chunk must be at least 1, got 0"):
-        relu_hessian(layout, theta, inputs, targets, chunk=0)
