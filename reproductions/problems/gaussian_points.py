@@ -45,27 +45,52 @@ def log_scale(n: int) -> float:
     return n / 2 * -math.log(math.pi * n) + 0.5 * math.log(2 / math.pi) + math.lgamma((n + 1) / 2)
 
 
+def spectra(n: int, draws: int, seed: int | list[int]) -> Array:
+    """Return spectra (2 draws, N + 1), ascending, of matrices M and of the same matrices as -M."""
+    drawn = goe.sample_least(n + 1, n, draws, seed)
+    return np.concatenate([drawn, -drawn[:, ::-1]])
+
+
 def sampled(n: int, draws: int, seed: int | list[int]) -> ByIndex:
-    """Return the laws of every index 0 ... N from random matrices.
+    """Return the laws of every index 0 ... N from random matrices and their mirror images.
 
     In the bulk nearly all draws count alike; towards the edge few carry the weight, which
-    `effective` tells (above N of about 30, `least` is the way there).
+    `effective` tells, and `least` is the way there.
     """
-    return of_spectra(goe.sample_least(n + 1, n, draws, seed), n)
+    return of_spectra(spectra(n, draws, seed), n)
 
 
-def of_spectra(spectra: Array, n: int) -> ByIndex:
+def of_spectra(drawn: Array, n: int) -> ByIndex:
     """Return the laws of every index from spectra (draws, N + 1), ascending."""
-    logs = -0.5 * spectra**2
+    logs = -0.5 * drawn**2
     most = logs.max(axis=0)
     weights = np.exp(logs - most)
     total = weights.sum(axis=0)
-    x = -spectra / math.sqrt(2 * n)
+    x = -drawn / math.sqrt(2 * n)
     mean = (weights * x).sum(axis=0) / total
     variance = (weights * (x - mean) ** 2).sum(axis=0) / total
-    effective = total**2 / (weights**2).sum(axis=0) / len(spectra)
-    number = log_scale(n) + most + np.log(total / len(spectra))
+    effective = total**2 / (weights**2).sum(axis=0) / len(drawn)
+    number = log_scale(n) + most + np.log(total / len(drawn))
     return ByIndex(mean, np.sqrt(variance), number, effective)
+
+
+def hessian_density(drawn: Array, n: int, k: int, edges: Array) -> Array:
+    """Return the density of the Hessian's eigenvalues at critical points of index k.
+
+    They are the differences of the others from the k-th eigenvalue, in radii of the semicircle.
+
+    Args:
+        drawn: spectra (draws, N + 1), ascending.
+        edges: (bins + 1,).
+
+    Returns:
+        (bins,), the mean over each bin.
+    """
+    own = drawn[:, k]
+    weights = np.exp((own**2).min() / 2 - own**2 / 2)
+    others = (np.delete(drawn, k, axis=1) - own[:, None]) / math.sqrt(2 * n)
+    counts, _ = np.histogram(others, edges, weights=np.repeat(weights[:, None], n, axis=1))
+    return counts / (weights.sum() * n * np.diff(edges))
 
 
 def least(n: int) -> ByIndex:
@@ -81,8 +106,8 @@ def least(n: int) -> ByIndex:
         total, low = total + part, low + _PANEL * width
         if low > -edge and (part < 1e-12 * total).all():
             break
-    l, weights = np.concatenate([a for a, _ in found]), np.hstack([w for _, w in found])
-    x = -l / math.sqrt(2 * n)
+    levels, weights = np.concatenate([a for a, _ in found]), np.hstack([w for _, w in found])
+    x = -levels / math.sqrt(2 * n)
     mean = weights @ x / total
     variance = (weights * (x - mean[:, None]) ** 2).sum(axis=1) / total
     return ByIndex(mean, np.sqrt(variance), log_scale(n) - edge**2 / 2 + np.log(total), np.ones(2))
@@ -117,11 +142,11 @@ def at_energy(eps: Array, n: int, kernel: Kernel) -> tuple[Array, Array]:
     if gap <= 0:
         return k.df * eps / k.f, np.zeros_like(eps)
     edge, width = goe.edge(n + 1)
-    l, weights = goe.nodes(-edge - 14 * width, edge + 14 * width, 2 * goe.enough_nodes(n + 1))
-    weights = weights * np.maximum(goe.eigenvalue_density(l, n + 1), 0.0)
-    mu = -l * math.sqrt(2 * k.ddf / n)
+    levels, weights = goe.nodes(-edge - 14 * width, edge + 14 * width, 2 * goe.enough_nodes(n + 1))
+    weights = weights * np.maximum(goe.eigenvalue_density(levels, n + 1), 0.0)
+    mu = -levels * math.sqrt(2 * k.ddf / n)
     form = k.ddf * eps[:, None] ** 2 - 2 * k.df * eps[:, None] * mu + k.f * mu**2
-    logs = l**2 / 2 - n * form / (2 * gap)
+    logs = levels**2 / 2 - n * form / (2 * gap)
     chances = weights * np.exp(logs - logs.max(axis=1, keepdims=True))
     chances /= chances.sum(axis=1, keepdims=True)
     mean = chances @ mu
