@@ -18,8 +18,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from reproductions.optim.eigensteps import METHODS, Method, Spectrum, decompose, directions
+from reproductions.optim.eigensteps import METHODS, Method, decompose, directions
 from reproductions.optim.gradient_norm import GradientDescent, QuasiNewton, backtrack, merit
+from reproductions.optim.newton_solvers import Solver, in_kernel, solver_of
 from reproductions.optim.objective import Objective
 from reproductions.optim.second_order import DAMPINGS, groups, part
 
@@ -96,6 +97,10 @@ def newton_search(
     steps: int = 100,
     tolerance: float = TOLERANCE,
     cut: float = CUT,
+    solver: str = "decomposition",
+    inner_steps: int | None = None,
+    inner_tolerance: float = 0.1,
+    dense: bool = True,
 ) -> CriticalPoints:
     """Search by Newton's method on the gradient, its steps shortened until |g| falls.
 
@@ -103,23 +108,37 @@ def newton_search(
     converges to critical points of any index; the step halves until J falls by 1e-4 of the slope.
 
     Source: Dauphin et al. 2014, appendix C, searches by Newton's method and states no more; the
-    pseudo-inverse and the safeguard are those of Newton-MR as Frye 2020 uses it, here exactly.
+    pseudo-inverse and the safeguard are those of Newton-MR as Frye 2020 uses it.
 
-    Cost: a curvature, a decomposition and a few gradients a step and running member.
+    Cost, a step and running member: a few gradients and the solver's, see `newton_solvers`.
 
     Args:
         objective, theta, cut: as in `assess`.
         steps: at most so many; a member stops when it converges, stalls or is not finite.
         tolerance: gradient norm at which a member has converged.
+        solver: of `newton_solvers`: "decomposition", "factorisation" or "minres".
+        inner_steps: of "minres", at most so many iterations a step; P when None.
+        inner_tolerance: of "minres", share of |g| to which |H p + g| falls, where it can.
+        dense: of "minres", multiply with the dense Hessian, or let the objective do it.
+
+    Raises:
+        ValueError: on an unknown solver.
     """
+    most = theta.shape[1] if inner_steps is None else inner_steps
+    solve = solver_of(solver, steps=most, tolerance=inner_tolerance, dense=dense)
+    advance = _solved(solve, cut)
+    way = advance if solver == "minres" and not dense else _in_groups(advance)
+    return _search(objective, theta, way, steps, tolerance, cut)
+
+
+def _solved(solve: Solver, cut: float) -> Advance:
+    """Let an advance go along the steps of a solver."""
 
     def advance(own: Objective, at: Tensor, gradient: Tensor, _: Tensor):
-        spectrum = decompose(own.curvature(at)[2], gradient)
-        step = directions(spectrum, METHODS["newton"], at.new_zeros(1), cut)[0]
-        slope = -(spectrum.coefficients**2 * ~_in_kernel(spectrum, cut)).sum(1)
-        return backtrack(own, at, gradient, step, slope)
+        found = solve(own, at, gradient, cut)
+        return backtrack(own, at, gradient, found.step, found.slope)
 
-    return _search(objective, theta, _in_groups(advance), steps, tolerance, cut)
+    return advance
 
 
 def damped_newton_search(
@@ -253,14 +272,9 @@ def _assess(
 def _measure(objective: Objective, theta: Tensor, cut: float) -> tuple[Tensor, ...]:
     loss, gradient, hessian = objective.curvature(theta)
     spectrum = decompose(hessian, gradient)
-    kernel = _in_kernel(spectrum, cut)
+    kernel = in_kernel(spectrum, cut)
     norm = torch.linalg.vector_norm(gradient, dim=1)
     left = torch.linalg.vector_norm(spectrum.coefficients * kernel, dim=1)  # |H p + g|
     residual = torch.where(norm == 0, 0.0, left / norm)
     step = directions(spectrum, METHODS["newton"], theta.new_zeros(1), cut)[0]
     return loss, norm, residual, torch.linalg.vector_norm(step, dim=1), spectrum.values
-
-
-def _in_kernel(spectrum: Spectrum, cut: float) -> Tensor:
-    size = spectrum.values.abs()
-    return size <= cut * size.amax(1, keepdim=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -25,6 +26,9 @@ from reproductions.problems.saddles import Quadratic, inflection, monkey
 F64 = torch.float64
 SEARCHES: dict[str, Callable[..., CriticalPoints]] = {
     "newton": newton_search,
+    "newton, factorisation": partial(newton_search, solver="factorisation"),
+    "newton, minres": partial(newton_search, solver="minres"),
+    "newton, minres without matrices": partial(newton_search, solver="minres", dense=False),
     "damped newton": damped_newton_search,
     "gradient norm": gradient_norm_search,
 }
@@ -256,7 +260,7 @@ def test_a_search_that_runs_out_says_so():
 def test_members_at_a_time_change_nothing(monkeypatch: pytest.MonkeyPatch):
     curvatures = torch.tensor([[1.0, -2.0], [0.5, 0.7], [-1.0, -4.0]], dtype=F64)
     cases = (Quadratic(curvatures), starts(3, 2)), (Autograd(wells), starts(3, 2))
-    for search in (newton_search, damped_newton_search):
+    for search in SEARCHES.values():
         together = [search(*case) for case in cases]
         with monkeypatch.context() as patch:
             patch.setitem(second_order.GROUP_BYTES, "cpu", 1)
