@@ -78,16 +78,19 @@ class CriticalPoints(NamedTuple):
         return (self.gradient_norm == 0) | ((self.gradient_norm <= tolerance) & near)
 
 
-def assess(objective: Objective, theta: Tensor, *, cut: float = CUT) -> CriticalPoints:
+def assess(
+    objective: Objective, theta: Tensor, *, cut: float = CUT, tolerance: float = TOLERANCE
+) -> CriticalPoints:
     """Return what is at some points, wherever they come from; the status is "converged" or not.
 
     Args:
         objective: where its members differ, it has a method part(members (E,) bool) -> Objective.
         theta: (E, P).
         cut: eigenvalues of at most so much of a member's largest |eigenvalue| count as zero in p.
+        tolerance: gradient norm up to which the status is "converged".
     """
     none = torch.zeros(len(theta), dtype=torch.int64, device=theta.device)
-    return _assess(objective, theta, none, none == 1, cut, TOLERANCE)
+    return _assess(objective, theta, none, none == 1, cut, tolerance)
 
 
 def newton_search(

@@ -15,7 +15,7 @@ layer). The antiderivative and the constant of the 3/2 law are ours, held to qua
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-_HALVINGS = 200  # of an interval of doubles: more than enough to reach rounding
-_DESCENT = 120  # steps from far above the real axis down to it
-_NEWTON = 6  # corrections a step
+_HALVINGS = 90  # of an interval of doubles: more than enough to reach rounding
+_DESCENT = 80  # steps from far above the real axis down to it
+_NEWTON = 5  # corrections a step
 
 
 class Model(Protocol):
@@ -34,11 +34,11 @@ class Model(Protocol):
     energy: float
     phi: float
 
-    def r(self, g: Complex) -> Complex:
+    def r(self, g: Any) -> Any:
         """Return R(G)."""
         ...
 
-    def slope(self, g: Complex) -> Complex:
+    def slope(self, g: Any) -> Any:
         """Return R'(G)."""
         ...
 
@@ -48,6 +48,10 @@ class Model(Protocol):
 
     def ends(self) -> tuple[float, float]:
         """Return the real interval around 0 in which R has no pole."""
+        ...
+
+    def atom(self) -> float:
+        """Return the mass at exactly 0."""
         ...
 
     def bend(self, g: float) -> float:
@@ -76,11 +80,11 @@ class WishartWigner:
         _check(energy, phi)
         self.energy, self.phi = energy, phi
 
-    def r(self, g: Complex) -> Complex:
+    def r(self, g: Any) -> Any:
         """Return R(G)."""
         return 1 / (1 - self.phi * g) + 2 * self.energy * g
 
-    def slope(self, g: Complex) -> Complex:
+    def slope(self, g: Any) -> Any:
         """Return R'(G)."""
         return self.phi / (1 - self.phi * g) ** 2 + 2 * self.energy
 
@@ -91,6 +95,10 @@ class WishartWigner:
     def ends(self) -> tuple[float, float]:
         """Return the real interval around 0 in which R has no pole."""
         return -np.inf, 1 / self.phi
+
+    def atom(self) -> float:
+        """Return the mass at exactly 0: a semicircle leaves none."""
+        return 0.0 if self.energy > 0 else max(0.0, 1 - 1 / self.phi)
 
     def bend(self, g: float) -> float:
         """Return z''(G) at a real G."""
@@ -121,12 +129,12 @@ class ReluNetwork:
         self.energy, self.phi, self.scale = energy, phi, scale
         self._a = phi * np.sqrt(energy)
 
-    def r(self, g: Complex) -> Complex:
+    def r(self, g: Any) -> Any:
         """Return R(G)."""
         own = self.energy * self.phi * g / (2 - (self._a * g) ** 2)
         return self.scale / (1 - self.scale * self.phi * g) + own
 
-    def slope(self, g: Complex) -> Complex:
+    def slope(self, g: Any) -> Any:
         """Return R'(G)."""
         square = (self._a * g) ** 2
         own = self.energy * self.phi * (2 + square) / (2 - square) ** 2
@@ -143,6 +151,11 @@ class ReluNetwork:
         pole = np.sqrt(2) / self._a if self._a > 0 else np.inf
         wishart = 1 / (self.scale * self.phi) if self.scale > 0 else np.inf
         return -pole, min(pole, wishart)
+
+    def atom(self) -> float:
+        """Return the mass at exactly 0: each part has at most the rank P / phi."""
+        parts = (self.energy > 0) + (self.scale > 0)
+        return max(0.0, 1 - parts / self.phi)
 
     def bend(self, g: float) -> float:
         """Return z''(G) at a real G."""
@@ -172,7 +185,8 @@ def stieltjes(model: Model, x: ArrayLike) -> Complex:
         x: real places, any shape; the support's ends themselves are reached to about 1e-6 only.
     """
     at = np.asarray(x, dtype=np.float64)
-    heights = np.append(np.geomspace(1e3 * (1 + np.abs(at).max(initial=0)), 1e-9, _DESCENT), 0.0)
+    far = 1e3 * max(1.0, np.abs(at).max(initial=0), *map(abs, support(model)))
+    heights = np.append(np.geomspace(far, 1e-9, _DESCENT), 0.0)
     g = 1 / (at + 1j * heights[0])
     for height in heights:
         z = at + 1j * height
@@ -193,7 +207,7 @@ def support(model: Model) -> tuple[float, float]:
     At an end z'(G) = 0, that is G^2 R'(G) = 1, and the left side grows from 0 on either side of 0.
     """
     left, right = (edge_transform(model, sign) for sign in (-1, 1))
-    return tuple(float((1 / g + model.r(g)).real) for g in (left, right))  # type: ignore
+    return float(1 / left + model.r(left)), float(1 / right + model.r(right))
 
 
 def edge_transform(model: Model, sign: int) -> float:
@@ -210,20 +224,21 @@ def edge_transform(model: Model, sign: int) -> float:
 
 
 def _growth(model: Model, g: float) -> float:
-    return float(g**2 * model.slope(np.complex128(g)).real)
+    return float(g**2 * model.slope(g))
 
 
 def index(model: Model) -> float:
     """Return alpha, the fraction of eigenvalues below 0, in closed form but for G(0).
 
-    alpha = 1 + Im[log G + integral R dG] / pi at G = G(0 + i0), where log has its cut above.
+    alpha = 1 + Im[log G + integral R dG] / pi at G = G(0 + i0), where log has its cut above; an
+    atom at 0 counts half in that and is taken off.
 
     Source: the antiderivative of the module's docstring; 0 where the support is not negative.
     """
     if support(model)[0] >= 0:
         return 0.0
     g = stieltjes(model, 0.0)
-    return float(1 + (np.log(g) + model.integral(g)).imag / np.pi)
+    return float(1 + (np.log(g) + model.integral(g)).imag / np.pi - model.atom() / 2)
 
 
 def index_by_quadrature(model: Model, nodes: int = 400) -> float:

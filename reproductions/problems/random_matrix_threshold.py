@@ -24,7 +24,7 @@ from reproductions.problems.random_matrix import (
 )
 
 EXPONENT = 1.5
-_HALVINGS = 120
+_HALVINGS = 60
 
 
 def wishart_wigner_threshold(phi: float) -> float:

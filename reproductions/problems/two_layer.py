@@ -99,7 +99,7 @@ class TwoLayer:
         self.split = width * inputs.shape[1]
         self.parameters = self.split + width * targets.shape[1]
 
-    def members(self, which: Tensor) -> TwoLayer:
+    def part(self, which: Tensor) -> TwoLayer:
         """Return the objective of some members alone."""
         return TwoLayer(self.inputs[which], self.targets[which], self.width, self.activation)
 
@@ -136,6 +136,7 @@ class TwoLayer:
         at = self._forward(theta)
         parts = self._parts(at)
         hessian = parts.gauss_newton.add_(parts.residual)
+        hessian = (hessian + hessian.mT).mul_(0.5)  # products are symmetric to rounding only
         return Curvature(self._loss(at.residual), self._gradient(at), hessian)
 
     def parts(self, theta: Tensor, residual: Tensor | None = None) -> Parts:
@@ -192,7 +193,7 @@ class TwoLayer:
         return found
 
     def _write_gauss_newton(self, hessian: Tensor, at: _Pass, moved: Tensor) -> None:
-        (members, units, _), (_, outputs, count) = at.first.shape, at.residual.shape
+        (members, units, _), count = at.first.shape, self.inputs.shape[2]
         gram = (moved @ moved.mT).view(members, units, -1, units, moved.shape[1] // units)
         gram *= (at.second.mT @ at.second)[:, :, None, :, None]
         hessian[:, : self.split, : self.split] = gram.flatten(3, 4).flatten(1, 2)
