@@ -22,7 +22,7 @@ from reproductions.papers.dauphin2014saddle import (
 from reproductions.papers.dauphin2014saddle.pixels import Pixels
 from tests.rows import as_table, quiet
 
-SEARCH = critical.Search(3, "decomposition", 100, 1e-6, [0.0, 1e-6, 1e-3], root_seed=4)
+SEARCH = critical.Search(3, "decomposition", 1e-6, [0.0, 1e-6, 1e-3], root_seed=4)
 NOISES = [1e-1, 1e-3]
 TRAINING = critical.Training(3, [1, 3], batch=10, learning_rate=0.1)
 DRAWN = ("scatter", "spectra", "thresholds", "control")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reproductions.harness.tables import Rows
 from reproductions.optim.critical_points import CriticalPoints, assess, newton_search
+from reproductions.optim.marquardt import marquardt_search
 from reproductions.optim.network_loss import NetworkLoss
 
 Progress = Callable[..., None]
@@ -31,16 +32,15 @@ class Search(NamedTuple):
     """How critical points are searched.
 
     Fields:
-        steps: of Newton's method, at most.
-        solver, inner_steps: of the steps, see `newton_search`.
+        steps: at most.
+        method: "marquardt", see `marquardt_search`, or a solver of `newton_search`.
         tolerance: gradient norm (nat) at which a search stops, and above which no point counts.
         thresholds: |eigenvalue| (nat) below which it counts as zero in an index.
         root_seed: of everything that is drawn.
     """
 
     steps: int
-    solver: str
-    inner_steps: int
+    method: str
     tolerance: float
     thresholds: list[float]
     root_seed: int
@@ -120,10 +120,11 @@ def _groups(theta: Tensor) -> Iterator[Tensor]:
 
 
 def _search(objective: NetworkLoss, theta: Tensor, search: Search) -> tuple[Places, Places]:
-    end = newton_search(
-        objective, theta, steps=search.steps, tolerance=search.tolerance, solver=search.solver,
-        inner_steps=search.inner_steps,
-    )  # fmt: skip
+    length = {"steps": search.steps, "tolerance": search.tolerance}
+    if search.method == "marquardt":
+        end = marquardt_search(objective, theta, **length)
+    else:
+        end = newton_search(objective, theta, solver=search.method, **length)
     found = []
     for points in (assess(objective, theta), end):
         critical = _numpy(points.is_critical(search.tolerance))

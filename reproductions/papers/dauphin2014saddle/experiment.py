@@ -28,7 +28,7 @@ def toy_saddles(
     """Follow every method on the two saddles of Figure 2, and time how it leaves a saddle."""
     rows = toys.trajectories(steps, learning_rate, damping)
     progress(0.5, "trajectories")
-    rows.extend(toys.escapes(starts, curvatures, learning_rate, radius))
+    rows.extend(toys.escapes(starts, curvatures, learning_rate, damping, radius))
     return rows
 
 
@@ -44,6 +44,7 @@ def critical_mnist(
     jobs: list[int],
     noises: list[float],
     steps: int,
+    method: str,
     tolerance: float,
     thresholds: list[float],
     device: str,
@@ -52,7 +53,7 @@ def critical_mnist(
 ) -> Rows:
     """Search critical points from saddle-free Newton runs and from the unit cube (Figure 1 a, b)."""
     seen = pixels(data, side, images, device)
-    search = critical.Search(steps, tolerance, thresholds, root_seed)
+    search = critical.Search(steps, method, tolerance, thresholds, root_seed)
     return critical.from_runs(
         seen, width, activation, (runs, run_epochs), jobs, noises, search, progress
     )
@@ -70,6 +71,7 @@ def critical_cifar(
     batch: int,
     learning_rate: float,
     steps: int,
+    method: str,
     tolerance: float,
     thresholds: list[float],
     device: str,
@@ -78,7 +80,7 @@ def critical_cifar(
 ) -> Rows:
     """Search critical points from networks trained for a random time (Figure 1 c, d)."""
     seen = pixels(data, side, images, device)
-    search = critical.Search(steps, tolerance, thresholds, root_seed)
+    search = critical.Search(steps, method, tolerance, thresholds, root_seed)
     training = critical.Training(networks, epochs, batch, learning_rate)
     return critical.from_training(seen, widths, activation, training, search, progress)
 
@@ -94,16 +96,29 @@ def descent_mnist(
     seeds: list[int],
     epochs: int,
     updates_per_epoch: int,
+    passes: int,
     dampings: list[float],
     samples: int,
+    rates: list[float],
+    batches: list[int],
+    momenta: list[float],
     ablations: bool,
     device: str,
     root_seed: int,
     progress: Progress,
 ) -> Rows:
     """Train with momentum SGD, damped and saddle-free Newton (Figure 3 a to c)."""
+    search = descents.Search(samples, rates, batches, momenta)
     plan = descents.Plan(
-        activation, scheme, epochs, updates_per_epoch, dampings, samples, ablations, root_seed
+        activation,
+        scheme,
+        epochs,
+        updates_per_epoch,
+        passes,
+        dampings,
+        ablations,
+        search,
+        root_seed,
     )
     return descents.compare(pixels(data, side, images, device), widths, seeds, plan, progress)
 
@@ -119,16 +134,29 @@ def descent_cifar(
     seeds: list[int],
     epochs: int,
     updates_per_epoch: int,
+    passes: int,
     dampings: list[float],
     samples: int,
+    rates: list[float],
+    batches: list[int],
+    momenta: list[float],
     ablations: bool,
     device: str,
     root_seed: int,
     progress: Progress,
 ) -> Rows:
     """Train with momentum SGD, damped and saddle-free Newton (Figure 3 d to f)."""
+    search = descents.Search(samples, rates, batches, momenta)
     plan = descents.Plan(
-        activation, scheme, epochs, updates_per_epoch, dampings, samples, ablations, root_seed
+        activation,
+        scheme,
+        epochs,
+        updates_per_epoch,
+        passes,
+        dampings,
+        ablations,
+        search,
+        root_seed,
     )
     return descents.compare(pixels(data, side, images, device), widths, seeds, plan, progress)
 
@@ -141,7 +169,10 @@ def autoencoder(
     hidden: list[int],
     seeds: int,
     epochs: int,
+    lowered_for: int,
     last_epochs: int,
+    equal_cost: bool,
+    marks: list[int],
     batch: int,
     learning_rate: float,
     highest_momentum: float,
@@ -150,15 +181,18 @@ def autoencoder(
     curvature_images: int,
     dampings: list[float],
     updates_per_epoch: int,
+    products: int,
     device: str,
     root_seed: int,
     progress: Progress,
 ) -> Rows:
     """Train the deep autoencoder with momentum, then with Krylov saddle-free Newton (Figure 4)."""
-    momentum = autoencoders.Momentum(epochs, last_epochs, batch, learning_rate, highest_momentum)
+    stages = autoencoders.Stages(epochs, lowered_for, last_epochs, marks, equal_cost)
+    momentum = autoencoders.Plan(batch, learning_rate, highest_momentum)
     krylov = autoencoders.Krylov(
         vectors, inner_steps, curvature_images, dampings, updates_per_epoch
     )
     return autoencoders.compare(
-        pixels(data, side, images, device), hidden, seeds, momentum, krylov, root_seed, progress
-    )
+        pixels(data, side, images, device), hidden, seeds, stages, momentum, krylov, products,
+        root_seed, progress,
+    )  # fmt: skip
