@@ -138,14 +138,14 @@ def test_a_search_lowers_the_gradient_norm_and_counts_its_moves(mnist, cifar):
         assert (start.moves == 0).all() and end.moves.between(1, SEARCH.steps).all()
 
 
-@pytest.mark.parametrize("solver", ["decomposition", "minres"])
-def test_a_minimum_is_a_critical_point_of_index_zero(seen, solver):
+@pytest.mark.parametrize("method", ["marquardt", "decomposition", "minres"])
+def test_a_minimum_is_a_critical_point_of_index_zero(seen, method):
     loss = objective(seen)  # without a hidden layer the loss is convex
     start = critical_rows.Starts(
         "near_runs", loss.layout.initialise(range(9), dtype=torch.float64), np.zeros(9, int),
         np.zeros(9),
     )  # fmt: skip
-    search = SEARCH._replace(steps=40, tolerance=1e-9, solver=solver)
+    search = SEARCH._replace(steps=40, tolerance=1e-9, method=method)
     made = as_table(critical_rows.follow(loss, [start], search, quiet))
     end = critical_table.places(made, "end")
     assert set(end.kind) == {critical_table.CRITICAL} and set(end.ending) == {"converged"}
