@@ -43,7 +43,8 @@ def choose(problem: Problem, transform: Transform, theta: Tensor, steps: int, ho
     """
     if how not in ("auto", "eager", "compiled", "descending"):
         raise ValueError(f"how must be auto, eager, compiled or descending, got {how!r}")
-    can_descend = transform.factor is not None and hasattr(problem, "descend")
+    outer = transform.factor is not None or transform.rates is not None
+    can_descend = outer and hasattr(problem, "descend")
     if how == "descending" and not can_descend:
         raise ValueError("how='descending' needs a step that is a multiple of the gradient")
     if how == "descending" or (how == "auto" and can_descend):
@@ -60,15 +61,24 @@ def can_compile(device: torch.device) -> bool:
 
 
 def descending(problem: Any, transform: Transform) -> Advance:
-    """Add a multiple of the gradient to theta layer by layer, as it is made."""
+    """Add a multiple of the gradient to theta layer by layer, as it is made.
+
+    Where the multiple is an outer product of what inputs and outputs of a layer have, it scales the
+    two factors that the gradient is a product of.
+    """
 
     def advance(
         theta: Tensor, state: Any, inputs: Tensor, targets: Tensor, alive: Tensor
     ) -> tuple[Tensor, Any, Tensor]:
-        assert transform.factor is not None
-        factor, state = transform.factor(state)
         # A member whose loss is not finite now is left alone by the problem, later by the zero.
-        alpha = torch.where(alive[:, None], -factor.to(theta.dtype), 0)
+        if transform.rates is not None:
+            rates, state = transform.rates(state, theta)
+            alpha: Tensor | list[tuple[Tensor, Tensor]]
+            alpha = [(one, torch.where(alive[:, None], -two, 0)) for one, two in rates]
+        else:
+            assert transform.factor is not None
+            factor, state = transform.factor(state)
+            alpha = torch.where(alive[:, None], -factor.to(theta.dtype), 0)
         loss = problem.descend(theta, inputs, targets, alpha)
         return loss, state, alive & loss.isfinite()
 

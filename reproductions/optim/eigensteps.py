@@ -2,10 +2,11 @@
 
 With H = Q diag(v) Q^T and c = Q^T g every method divides c by something made of v and a damping d:
 
-    newton          v           goes to where the model of second order is at rest, a saddle too
-    damped_newton   v + d       descends along every eigenvector only if d > -min v
-    saddle_free     |v| + d     descends along every eigenvector, at Newton's length
-    gauss_newton    v + d       with v >= 0 of the Gauss-Newton matrix in place of the Hessian
+    newton            v        goes to where the model of second order is at rest, a saddle too
+    damped_newton     v + d    descends along every eigenvector only if d > -min v
+    saddle_free       |v| + d  descends along every eigenvector, at Newton's length
+    gauss_newton      v + d    with v >= 0 of the Gauss-Newton matrix in place of the Hessian
+    natural_gradient  v        of the Fisher matrix, which for the losses of `natural` is the same
 
 so one decomposition serves all dampings. Use float64: in float32 the eigenvalues are good to about
 1e-6 of the largest, which is as large as the smallest dampings.
@@ -50,6 +51,9 @@ METHODS = {
     "damped_newton": Method(lambda values, damping: values + damping),
     "saddle_free": Method(lambda values, damping: values.abs() + damping),
     "gauss_newton": Method(lambda values, damping: values + damping, "gauss_newton"),
+    "natural_gradient": Method(
+        lambda values, damping: values + 0 * damping, "gauss_newton", damped=False
+    ),
 }
 
 

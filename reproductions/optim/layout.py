@@ -88,8 +88,8 @@ class Layout:
         Args:
             seeds: one per member; equal seeds give equal members.
             scheme: "uniform" within 1/sqrt(fan_in), biases too (torch.nn.Linear's default);
-                "he" normal of variance 2/fan_in, "glorot" uniform within
-                sqrt(6/(fan_in + fan_out)), both with zero biases; "unit_cube" within [0, 1] and
+                "balanced" normal of variance 1/fan_in, "he" of 2/fan_in, "glorot" uniform within
+                sqrt(6/(fan_in + fan_out)), all with zero biases; "unit_cube" within [0, 1] and
                 "symmetric_cube" within [-1, 1], biases too; "zeros".
 
         Raises:
@@ -129,6 +129,13 @@ def _he(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
     yield torch.zeros(layer.fan_out, dtype=torch.float64)
 
 
+def _balanced(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
+    # Neyshabur et al. 2015: normal with variance 1 / fan_in, no thresholds.
+    count = layer.fan_in * layer.fan_out
+    yield torch.randn(count, generator=source, dtype=torch.float64) / math.sqrt(layer.fan_in)
+    yield torch.zeros(layer.fan_out, dtype=torch.float64)
+
+
 def _glorot(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
     bound = math.sqrt(6 / (layer.fan_in + layer.fan_out))
     yield _within(bound, layer.fan_in * layer.fan_out, source)
@@ -150,6 +157,7 @@ def _zeros(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
 SCHEMES: dict[str, Callable[[Layer, torch.Generator], Iterator[Tensor]]] = {
     "uniform": _uniform,
     "he": _he,
+    "balanced": _balanced,
     "glorot": _glorot,
     "unit_cube": _unit_cube,
     "symmetric_cube": _symmetric_cube,

@@ -35,6 +35,12 @@ class Transform(NamedTuple):
 
     A problem that can add c times its gradient to theta need not store the gradient.
     """
+    rates: Callable[[Any, Tensor], tuple[Sequence[tuple[Tensor, Tensor]], Any]] | None = None
+    """rates(state, theta) -> (per layer (r (E, fan_in), s (E, fan_out)), state), all finite, where
+    the step of a weight from u to v is r_u s_v times its gradient, of the bias of v s_v times.
+
+    It serves the same end; None elsewhere.
+    """
 
 
 def inverse_sqrt(t: Tensor) -> Tensor:

@@ -8,13 +8,14 @@ next still finds there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeGuard
 
 import torch
 from torch import Tensor
 
 Store = Callable[[Tensor, Tensor], Tensor]  # how a layer's gradient reaches its place
+Rates = Sequence[tuple[Tensor, Tensor]]  # of a layer's inputs (E, fan_in), outputs (E, fan_out)
 
 
 class Layers(Protocol):
@@ -79,6 +80,7 @@ class MLP:
         self._activation = ACTIVATIONS[activation]
         self._members_at_once = members_at_once
         self._buffers: dict[tuple[object, ...], Tensor] = {}
+        self._rates: Rates = ()  # of a descent
 
     def gradient(
         self, theta: Tensor, inputs: Tensor, targets: Tensor, out: Tensor | None = None
@@ -102,18 +104,21 @@ class MLP:
         return self._accumulate(theta, inputs, targets, 1.0, grad, Tensor.copy_), grad
 
     def descend(
-        self, theta: Tensor, inputs: Tensor, targets: Tensor, alpha: float | Tensor
+        self, theta: Tensor, inputs: Tensor, targets: Tensor, alpha: float | Tensor | Rates
     ) -> Tensor:
         """Move theta by -alpha times its gradient in place, and return the loss before, (E,).
 
         The plain gradient step without ever storing the gradient: alpha, a number or (E, 1),
-        multiplies the gradient of the outputs, in which the rest is linear. A member whose loss
-        is not finite stays where it is.
+        multiplies the gradient of the outputs, in which the rest is linear. As finite rates of
+        every layer, alpha is for a weight the product of its input's and its output's, for a bias
+        its output's. A member whose loss is not finite stays where it is.
 
         Raises:
             ValueError: where shapes do not fit together.
         """
-        return self._accumulate(theta, inputs, targets, -alpha, theta, Tensor.add_)
+        self._rates = alpha if isinstance(alpha, Sequence) else ()
+        scale = -1.0 if isinstance(alpha, Sequence) else -alpha
+        return self._accumulate(theta, inputs, targets, scale, theta, Tensor.add_)
 
     def loss(self, theta: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return every member's loss (E,) on its minibatch; arguments as in `gradient`."""
@@ -164,7 +169,8 @@ class MLP:
                 delta = _without(lost, delta)
                 outputs = [_without(lost, output) for output in outputs]
                 layers = [(_without(lost, weight), bias) for weight, bias in layers]
-            self._backward(layers, outputs, delta, places, store)
+            rates = [(_rows(one, members), _rows(two, members)) for one, two in self._rates]
+            self._backward(layers, outputs, delta, places, store, rates)
             parts.append(loss)
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -203,6 +209,7 @@ class MLP:
         delta: Tensor,
         places: list[tuple[Tensor, Tensor]],
         store: Store,
+        rates: Rates,
     ) -> None:
         """Carry delta (C, fan_out, B) from the last layer down, storing every layer's gradient."""
         for depth in reversed(range(len(layers))):
@@ -211,6 +218,8 @@ class MLP:
                 below = self._buffer(("delta", depth), x.shape, x)
                 torch.bmm(delta.transpose(1, 2), layers[depth][0].transpose(1, 2), out=below)
                 below = self._activation.pull_back(below, x).transpose(1, 2)
+            if rates and store is Tensor.add_:
+                x, delta = x * rates[depth][0].unsqueeze(1), delta * rates[depth][1].unsqueeze(2)
             weight, bias = places[depth]
             store(bias, delta.sum(2))
             self._store_product(weight.transpose(1, 2), delta, x, store)

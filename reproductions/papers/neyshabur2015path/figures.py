@@ -1,0 +1,166 @@
+"""What the room measures, and its figures; each function's arguments are the tables it needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reproductions.harness.statistics import Metric
+from reproductions.papers.neyshabur2015path import (
+    curve_figures,
+    curve_measures,
+    toy_figures,
+    toy_measures,
+)
+
+
+def measure_chains(chains: Any) -> dict[str, Metric]:
+    """Measure Figure 1 b, c and the theorem on small networks."""
+    return toy_measures.toys(chains)
+
+
+def measure_starts(balance: Any) -> dict[str, Metric]:
+    """Measure what both starts are."""
+    return toy_measures.starts(balance)
+
+
+def measure_figure_1a(balance: Any) -> dict[str, Metric]:
+    """Measure Figure 1 a and what rounding does to Path-SGD."""
+    return toy_measures.figure_1a(balance)
+
+
+def measure_mnist(mnist: Any) -> dict[str, Metric]:
+    """Measure Figure 2, MNIST."""
+    return curve_measures.plain(mnist, "mnist")
+
+
+def measure_cifar(cifar: Any) -> dict[str, Metric]:
+    """Measure Figure 2, CIFAR-10."""
+    return curve_measures.plain(cifar, "cifar")
+
+
+def measure_generalisation(mnist: Any, cifar: Any) -> dict[str, Metric]:
+    """Count the data sets on which Path-SGD generalises better."""
+    return curve_measures.sets_with_better_test_error({"MNIST": mnist, "CIFAR-10": cifar})
+
+
+def measure_mnist_dropout(mnist_dropout: Any) -> dict[str, Metric]:
+    """Measure Figure 3, MNIST."""
+    return curve_measures.common(mnist_dropout, "mnist_dropout")
+
+
+def measure_cifar_dropout(cifar_dropout: Any) -> dict[str, Metric]:
+    """Measure Figure 3, CIFAR-10."""
+    return curve_measures.common(cifar_dropout, "cifar_dropout")
+
+
+def measure_codes(codes: Any) -> dict[str, Metric]:
+    """Measure what public codes change."""
+    return toy_measures.codes(codes)
+
+
+def draw_chains(chains: Any) -> Any:
+    """Figure 1 b, c, with networks of ours: what one step of size 1 makes of the same function from a start
+    whose unit is rescaled by c. Left: the product of a chain of two weights; right: what the outputs of
+    a fork gain. Dashed: the exact answer for SGD.
+    """
+    return toy_figures.chains(chains)
+
+
+def draw_invariance(chains: Any) -> Any:
+    """The theorem on a small network with thresholds: difference of the losses of two rescaled starts over
+    50 steps. Path-SGD stays at rounding for every exponent of the path norm, SGD and AdaGrad do not.
+    """
+    return toy_figures.invariance(chains)
+
+
+def draw_starts(balance: Any) -> Any:
+    """Quantiles of kappa over the weights of each layer at the balanced and the unbalanced start. Dashed: the
+    expected mean at the balanced one, outputs / hidden units in the first two layers and 1 in the last.
+    """
+    return toy_figures.starts(balance)
+
+
+def draw_figure_1a(balance: Any) -> Any:
+    """Figure 1 a. Training loss of SGD from the balanced and the unbalanced start of the same function, each
+    at its best step size (left), and after the last epoch at every step size tried (right).
+    """
+    return toy_figures.figure_1a(balance)
+
+
+def draw_divergence(balance: Any) -> Any:
+    """How rounding parts the two starts of Path-SGD, which are one trajectory in exact arithmetic: relative
+    distance of the weights after scaling back, and of the training loss, in float32 and float64.
+    """
+    return toy_figures.divergence(balance)
+
+
+def draw_mnist(mnist: Any) -> Any:
+    """Figure 2, MNIST. Training cross-entropy, training and test 0/1 error of SGD, AdaGrad and Path-SGD from
+    the balanced and the unbalanced start, each with the step size of the paper's rule. Published values
+    were not available.
+    """
+    return curve_figures.row(mnist)
+
+
+def draw_cifar(cifar: Any) -> Any:
+    """Figure 2, CIFAR-10. Training cross-entropy, training and test 0/1 error of SGD, AdaGrad and Path-SGD
+    from the balanced and the unbalanced start, each with the step size of the paper's rule. Published
+    values were not available.
+    """
+    return curve_figures.row(cifar)
+
+
+def draw_mnist_dropout(mnist_dropout: Any) -> Any:
+    """Figure 3, MNIST: as in Figure 2, with dropout of hidden units in training; both starts are drawn, where
+    the paper leaves the unbalanced one out. Losses and errors are of the whole network.
+    """
+    return curve_figures.row(mnist_dropout)
+
+
+def draw_cifar_dropout(cifar_dropout: Any) -> Any:
+    """Figure 3, CIFAR-10: as in Figure 2, with dropout of hidden units in training; both starts are drawn,
+    where the paper leaves the unbalanced one out. Losses and errors are of the whole network.
+    """
+    return curve_figures.row(cifar_dropout)
+
+
+def draw_figure_2_test(mnist: Any, cifar: Any) -> Any:
+    """Final test error of Path-SGD minus those of SGD and AdaGrad on each data set, all from the balanced
+    start, with intervals over seeds; left of the line Path-SGD is better.
+    """
+    return curve_figures.final_test({"MNIST": mnist, "CIFAR-10": cifar})
+
+
+def draw_step_sizes(mnist: Any, cifar: Any, mnist_dropout: Any, cifar_dropout: Any) -> Any:
+    """How the step sizes were chosen: smallest error on held-out images against alpha for every method and
+    start; the ring is the choice of the paper's rule.
+    """
+    return curve_figures.selection(_tables(mnist, cifar, mnist_dropout, cifar_dropout))
+
+
+def draw_finer_grid(mnist: Any, cifar: Any) -> Any:
+    """What the coarse grid decides: mean over epochs of the log training loss from the balanced start, at the
+    whole alpha of the paper's rule and half a decade to either side of it; lower is faster.
+    """
+    return curve_figures.finer_grid({"MNIST": mnist, "CIFAR-10": cifar})
+
+
+def draw_degradation(mnist: Any, cifar: Any, mnist_dropout: Any, cifar_dropout: Any) -> Any:
+    """What the unbalanced start costs each method: mean over epochs of the log training loss, unbalanced minus
+    balanced. Path-SGD is at zero up to rounding.
+    """
+    return curve_figures.overview(_tables(mnist, cifar, mnist_dropout, cifar_dropout))
+
+
+def draw_codes(codes: Any) -> Any:
+    """What public codes change, each change as an arm: ReLU on the outputs, summed gradients and the step size
+    of the MATLAB package; the PyTorch repository as published and with its generator mended.
+    """
+    return toy_figures.codes(codes)
+
+
+def _tables(mnist: Any, cifar: Any, mnist_dropout: Any, cifar_dropout: Any) -> dict[str, Any]:
+    return {
+        "MNIST": mnist, "CIFAR-10": cifar,
+        "MNIST, dropout": mnist_dropout, "CIFAR-10, dropout": cifar_dropout,
+    }  # fmt: skip

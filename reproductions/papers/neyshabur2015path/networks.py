@@ -1,0 +1,125 @@
+"""Images, the two starts of the same function, and one method for many members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reproductions.harness.datasets import Dataset, area_average
+from reproductions.optim.first_order import adagrad, by_member, sgd
+from reproductions.optim.layout import Layout
+from reproductions.optim.path_sgd import path_sgd
+from reproductions.optim.rescaling import rescale, unbalancing_factors
+from reproductions.optim.transform import Transform
+
+Progress = Callable[..., None]
+CLASSES = 10
+METHODS = ("sgd", "adagrad", "path_sgd")
+STARTS = ("balanced", "unbalanced")
+
+
+class Images(NamedTuple):
+    """A set of images, pixel / 255 in float32, with its labels, on the device."""
+
+    train: Tensor  # (N, D)
+    labels: Tensor  # (N,)
+    test: Tensor  # (M, D)
+    test_labels: Tensor  # (M,)
+
+
+def images(
+    data: Dataset, count: int, test_count: int, device: str, side: int | None = None
+) -> Images:
+    """Place the first images of a set on the device.
+
+    Args:
+        side: pixels along each side, by area averaging; as they are when None.
+
+    Raises:
+        ValueError: where the set has fewer images or pixels.
+    """
+    for name, wanted, there in (
+        ("images", count, len(data.train_images)),
+        ("test_images", test_count, len(data.test_images)),
+    ):
+        if not 1 <= wanted <= there:
+            raise ValueError(f"{name} must lie between 1 and {there}, got {wanted}")
+
+    def pixels(array: np.ndarray) -> Tensor:
+        flat = torch.tensor(_shrunk(array, side)).reshape(len(array), -1)
+        return (flat.to(torch.float32) / 255).to(device)
+
+    def labels(array: np.ndarray) -> Tensor:
+        return torch.tensor(array, dtype=torch.int64, device=device)
+
+    return Images(
+        pixels(data.train_images[:count]), labels(data.train_labels[:count]),
+        pixels(data.test_images[:test_count]), labels(data.test_labels[:test_count]),
+    )  # fmt: skip
+
+
+def _shrunk(array: np.ndarray, side: int | None) -> np.ndarray:
+    if side is None or side == array.shape[1]:
+        return array
+    planes = array.reshape(*array.shape[:3], -1)  # a grey image has one
+    return np.stack([area_average(planes[..., k], side) for k in range(planes.shape[3])], -1)
+
+
+def network(inputs: int, hidden: int) -> Layout:
+    """Return the layout of a network with two hidden layers of the same width."""
+    return Layout((inputs, hidden, hidden, CLASSES))
+
+
+def factors(layout: Layout, seeds: Sequence[int], root_seed: int) -> list[Tensor]:
+    """Draw what unbalances a start: a quarter as many draws as there are units, in each layer."""
+    draws = [width // 4 for width in layout.widths[1:-1]]
+    return unbalancing_factors(layout, seeds, draws=draws, root_seed=root_seed)
+
+
+def starts(
+    layout: Layout, seeds: Sequence[int], root_seed: int, device: str,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:  # fmt: skip
+    """Return theta (S, 2, P): for each seed the balanced start, then the unbalanced one.
+
+    Source: Neyshabur et al. 2015, experiments: weights normal with standard deviation
+    1/sqrt(fan-in), no thresholds; then rescaled by 10 c, c log-normal, at 2000 of 8000 hidden
+    units, drawn with replacement. Rescaled in float64.
+    """
+    balanced = layout.initialise(seeds, scheme="balanced", root_seed=root_seed, dtype=torch.float64)
+    unbalanced = rescale(layout, balanced, factors(layout, seeds, root_seed))
+    return torch.stack([balanced, unbalanced], 1).to(device, dtype)
+
+
+def transform(method: str, layout: Layout, rates: Sequence[float]) -> Transform:
+    """Return a method with a step size for every member.
+
+    AdaGrad takes members one by one: what a step writes in between then stays in cache, which on
+    a CPU halves its time. The other two never store a step.
+
+    Raises:
+        ValueError: naming an unknown method.
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    column = torch.tensor(rates, dtype=torch.float64)[:, None]
+    if method == "adagrad":
+        return by_member([(slice(k, k + 1), adagrad(rate)) for k, rate in enumerate(rates)])
+    return sgd(column) if method == "sgd" else path_sgd(layout, column)
+
+
+def part(progress: Progress, done: float, share: float) -> Progress:
+    """Return a progress that fills a share of the whole, from `done` on."""
+    return lambda fraction, note="": progress(done + share * fraction, note)
+
+
+def told(values: np.ndarray, status: Sequence[Sequence[str]] | np.ndarray) -> np.ndarray:
+    """Return the status of recorded values (T, ...): a number that is not finite is no result."""
+    given = np.array(status)
+    given = given.reshape(given.shape + (1,) * (values.ndim - given.ndim))
+    finite = np.isfinite(values)
+    return np.where(finite | (given != "ok"), given, "diverged: value is not finite")
