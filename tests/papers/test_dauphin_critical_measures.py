@@ -59,9 +59,20 @@ def test_only_critical_points_enter_their_metrics():
     assert found["ends_spearman_cifar"].value < 0.9
     assert found["critical_shift_cifar"].value == pytest.approx(-1)
     assert found["critical_shift_cifar"].direction == "decreasing"
-    assert found["critical_threshold_ratio_cifar"].value == pytest.approx(2)
+    assert found["critical_threshold_ratio_cifar"].value == pytest.approx(8 / 5)
     assert found["critical_reached_cifar"].value == pytest.approx(10 / 14)
+    assert found["critical_drawn_cifar"].value == pytest.approx(10 / 14)
     assert found["kernel_reached_cifar"].value == pytest.approx(2 / 14)
+
+
+def test_critical_points_above_the_errors_drawn_do_not_count_as_drawn():
+    made = fabricated()
+    far = made.assign(value=made.value.where(made.quantity != "train_error", made.value + 0.14))
+    found = critical_measures.measure(far, "mnist")  # drawn up to 0.28228, here from 0.19 on
+    assert found["critical_drawn_mnist"].value == pytest.approx(10 / 14)
+    further = made.assign(value=made.value.where(made.quantity != "train_error", made.value + 0.2))
+    found = critical_measures.measure(further, "mnist")
+    assert found["critical_drawn_mnist"].value == pytest.approx(4 / 14)
 
 
 def test_failed_searches_are_told_and_count_as_not_reached():

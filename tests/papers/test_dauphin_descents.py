@@ -247,10 +247,12 @@ def made(errors: dict[tuple[str, int], list[list[float]]], least: float = -1e-3)
         same = {"arm": method, "seed": seeds, "step": steps, "width": width}
         rows.add(quantity="train_error", value=course, **same)
         spent = steps * (1.0 if method == "momentum" else 2.0)
-        rows.add(quantity="gradients", value=np.broadcast_to(spent, np.shape(course)), **same)
+        for cost in ("gradients", "seconds"):
+            rows.add(quantity=cost, value=np.broadcast_to(spent, np.shape(course)), **same)
         scale = {"momentum": 1.0, "damped_newton": 0.5, "saddle_free": 0.1}.get(method, 1.0)
         bent = np.full(np.shape(course), least * scale)
         rows.add(quantity="least_eigenvalue", value=bent, **same)
+        rows.add(arm="search", quantity="search_error", value=0.3, width=width)
     return rows
 
 
@@ -274,8 +276,11 @@ def test_measures_are_the_ratios_of_the_lowest_errors():
     assert found["descent_curvature_cifar_damped_newton"].value == pytest.approx(0.2)
     assert found["ablation_gauss_newton_cifar"].value == pytest.approx(0.5)
     assert found["ablation_newton_cifar"].value == pytest.approx(0.9 / 0.125)
-    # momentum spends 2 gradients in all; one update of saddle-free Newton costs that here
-    assert found["equal_gradients_cifar"].value == pytest.approx(0.15 / 0.3)
+    # momentum's run and its one sample spend 2 gradients each; an update of saddle-free Newton, 2
+    assert found["equal_gradients_cifar"].value == pytest.approx(0.125 / 0.3)
+    assert found["equal_seconds_cifar"].value == pytest.approx(0.15 / 0.3)
+    assert found["equal_gradients_cifar"].note.endswith("2 epochs paid for")
+    assert found["equal_seconds_cifar"].note.endswith("1 epochs paid for")
 
 
 def test_an_eigenvalue_that_is_not_negative_counts_as_none():

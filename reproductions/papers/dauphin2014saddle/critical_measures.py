@@ -35,12 +35,16 @@ def measure(table: Any, data: str) -> dict[str, Metric]:
     found = published_facts(data)
     found[f"critical_reached_{data}"] = over_seeds(_or_failed(end, end.critical))
     flat = end.kind == places_of.KERNEL
+    drawn = end.critical.to_numpy(dtype=bool) & (end.train_error <= highest_drawn(data))
+    found[f"critical_drawn_{data}"] = over_seeds(_or_failed(end, drawn))
     found[f"kernel_reached_{data}"] = over_seeds(_or_failed(end, flat))
     for name, points in (("critical", good), ("ends", end), ("control", start)):
         found[f"{name}_spearman_{data}"] = rank_correlation(points, index, "train_error")
         shift = rank_correlation(points, "smallest_eigenvalue", "train_error")
         found[f"{name}_shift_{data}"] = shift._replace(direction="decreasing")
         found[f"{name}_threshold_ratio_{data}"] = threshold_ratio(points, table)
+    zero = places_of.index_name(places_of.thresholds(table)[0])
+    found[f"ends_spearman_zero_{data}"] = rank_correlation(end, zero, "train_error")
     found[f"critical_least_error_{data}"] = least_error(good, "critical points")
     found |= _near_zero(table, end, data)
     if data == "mnist":
@@ -65,6 +69,11 @@ def published_facts(data: str) -> dict[str, Metric]:
     }
 
 
+def highest_drawn(data: str) -> float:
+    """Return the highest training error among the published points."""
+    return float(published.points(published.POINTS[data])["train_error"].max())
+
+
 def spearman(pair: np.ndarray) -> Any:
     """Return the rank correlation of (2, ..., points) along the last axis, ties at mean rank.
 
@@ -86,8 +95,8 @@ def rank_correlation(points: Any, one: str, other: str) -> Metric:
 
 
 def threshold_ratio(points: Any, table: Any) -> Metric:
-    """Return the mean index below zero over the mean index below the coarsest threshold."""
-    low, high = places_of.thresholds(table)[[0, -1]]
+    """Return the mean index at the finest threshold above zero over that at the coarsest."""
+    low, high = places_of.fine(table), places_of.thresholds(table)[-1]
     names = [places_of.index_name(low), places_of.index_name(high)]
     whole = points[np.isfinite(points.train_error)]
     if len(whole) < FEW:

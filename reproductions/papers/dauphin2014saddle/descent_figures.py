@@ -13,6 +13,7 @@ from reproductions.papers.dauphin2014saddle.descent_measures import (
     METHODS,
     lowest,
     methods,
+    spent_in_search,
     widths,
 )
 
@@ -111,8 +112,7 @@ def costs(table: Any) -> Any:
             yscale="log",
         )  # fmt: skip
         ax.set(xlabel=text, title=f"{large} hidden units")
-    samples = select(table, width=large, quantity="search_error")["index"].nunique()
-    passes = samples * int(table["step"].max())  # an epoch of the search is one
+    passes = spent_in_search(table, large)
     style.reference(axes[0], passes, None, "momentum's whole search", kind="derived")
     axes[0].set_ylabel("training error")
     style.legend(figure)

@@ -34,6 +34,7 @@ def measure(table: Any, data: str) -> dict[str, Metric]:
             negative_curvature(table, large, "damped_newton", START)
         ),
         f"equal_gradients_{data}": _at_equal_gradients(table, large),
+        f"equal_seconds_{data}": _at_equal_seconds(table, large),
     }
     for other in ("momentum", "damped_newton"):
         found[f"descent_curvature_{data}_{other}"] = ratio(
@@ -116,17 +117,36 @@ def _ablations(table: Any, data: str, large: int) -> dict[str, Metric]:
 
 
 def _at_equal_gradients(table: Any, width: int) -> Metric:
-    """Return saddle-free Newton's error over momentum's at the gradients momentum spent in all."""
-    allowed = spent_in_all(table, width, "momentum")
+    """Return saddle-free Newton's error over momentum's at the gradients momentum spent in all.
+
+    Its random search counts; the note says how many updates of saddle-free Newton that pays for.
+    """
+    allowed = spent_in_all(table, width, "momentum") + spent_in_search(table, width)
+    return _at_equal(table, width, "gradients", allowed)
+
+
+def _at_equal_seconds(table: Any, width: int) -> Metric:
+    """Return the same at the seconds that momentum's own run took, its search not counted."""
+    return _at_equal(table, width, "seconds", spent_in_all(table, width, "momentum", "seconds"))
+
+
+def _at_equal(table: Any, width: int, cost: str, allowed: float) -> Metric:
     error = course(table, width, "saddle_free", "train_error")
-    spent = course(table, width, "saddle_free", "gradients")
-    within = np.where(spent <= allowed, error, np.nan)
-    return ratio(_least(within), lowest(table, width, "momentum"))
+    within = course(table, width, "saddle_free", cost) <= allowed
+    found = ratio(_least(np.where(within, error, np.nan)), lowest(table, width, "momentum"))
+    epochs = int(within.all(axis=1).sum()) - 1
+    return found._replace(note="; ".join(filter(None, (found.note, f"{epochs} epochs paid for"))))
 
 
-def spent_in_all(table: Any, width: int, method: str) -> float:
-    """Return the gradients a method had spent at the end."""
-    return float(select(table, width=width, arm=method, quantity="gradients")["value"].max())
+def spent_in_all(table: Any, width: int, method: str, cost: str = "gradients") -> float:
+    """Return what a method had spent at the end: gradients of the whole set, or seconds."""
+    return float(select(table, width=width, arm=method, quantity=cost)["value"].max())
+
+
+def spent_in_search(table: Any, width: int) -> float:
+    """Return the gradients of the random search, of which an epoch is one pass."""
+    samples = select(table, width=width, quantity="search_error")["index"].nunique()
+    return float(samples * int(table["step"].max()))
 
 
 def _published(data: str) -> dict[str, Metric]:
