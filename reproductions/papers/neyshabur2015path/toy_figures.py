@@ -61,7 +61,7 @@ def invariance(table: Any) -> Any:
     ax.set(yscale="log", xlabel="step", ylabel="|loss unbalanced - loss balanced| (nat)",
            ylim=(5e-18, 10))  # fmt: skip
     style.note(ax, f"geometric mean over n = {gap.shape[1]} seeds; band: smallest to largest; float64,"
-               " differences of exactly 0 drawn at {LEAST:g}")  # fmt: skip
+               f" differences of exactly 0 drawn at {LEAST:g}")  # fmt: skip
     style.legend(ax, loc="center right")
     return figure
 
