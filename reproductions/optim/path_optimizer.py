@@ -58,7 +58,8 @@ class PathSGD(torch.optim.Optimizer):
 
         Raises:
             ValueError: where weights are not finite, or so large that their path norm is not;
-                nothing has moved then.
+                nothing has moved then. A gradient that is not finite is stepped along, as in
+                torch.optim.
         """
         loss = None
         if closure is not None:
@@ -80,7 +81,10 @@ class PathSGD(torch.optim.Optimizer):
     def _move(self) -> None:
         group = self.param_groups[0]
         sums = path_sums(layers_of(self._linear), group["p"])
-        if not torch.stack([gamma.sum() for part in sums for gamma in part]).isfinite().all():
+        known = [gamma.sum() for part in sums for gamma in part]
+        # what no sum over paths holds: the biases of the outputs, and the weights of a lone layer
+        known += [own.abs().amax() for own in self._linear[-1].parameters()]
+        if not torch.stack(known).isfinite().all():
             raise ValueError("weights must be finite, and small enough for a finite path norm")
         for layer, rate in zip(self._linear, rates_of(sums, group["p"]), strict=True):
             _descend(layer, rate, float(group["lr"]))
@@ -105,8 +109,8 @@ def linear_layers(module: nn.Module) -> list[nn.Linear]:
     used: dict[int, str] = {}
     for name, layer in named:
         for own in layer.parameters():
-            if used.setdefault(id(own), name) != name:
-                raise ValueError(f"{name} shares weights with {used[id(own)]}, or is used twice")
+            if used.setdefault(own.data_ptr(), name) != name:
+                raise ValueError(f"{name} shares weights with {used[own.data_ptr()]}, or is used twice")
     return [layer for _, layer in named]
 
 
@@ -117,6 +121,8 @@ def _linear(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Linear]]:
             if child is not None:
                 yield from _linear(child, f"{name}.{key}" if name else key)
     elif type(module) is nn.Linear:
+        if "weight" not in module._parameters:  # the old weight_norm: its weight is no parameter
+            raise TypeError(f"the weight of {name or 'module'} is computed, which is not supported")
         yield name or "module", module
     elif type(module) not in PASSED:
         raise TypeError(

@@ -89,7 +89,8 @@ def path_rates(layers: Layers, p: float = 2.0) -> list[Rate]:
 
     kappa is zero where no path of value other than zero leads on from the unit above, or none
     arrives at the unit below. In a network of units that are zero at zero the gradient of such
-    a weight is zero too, so there is nothing to step along.
+    a weight is zero too, so there is nothing to step along. Sums so small that the dtype has no
+    inverse of them, or none of their power, count as zero.
 
     Raises:
         ValueError: where p is not a positive finite number.
@@ -140,7 +141,7 @@ def check_exponent(p: float) -> None:
 def blocks(weight: Tensor) -> Iterator[slice]:
     """Yield outputs of a layer (E, fan_in, fan_out), so few at a time that their weights fit."""
     members, fan_in, fan_out = weight.shape
-    rows = max(1, SCRATCH[weight.device.type] // (members * fan_in))
+    rows = max(1, SCRATCH.get(weight.device.type, 1 << 18) // (members * fan_in))
     for start in range(0, fan_out, rows):
         yield slice(start, min(start + rows, fan_out))
 

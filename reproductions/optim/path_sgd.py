@@ -35,7 +35,7 @@ def path_sgd(
     Source: Neyshabur, Salakhutdinov and Srebro 2015, the update rule; biases as in the authors'
     code. The step commutes with `rescaling.rescale` where units are homogeneous (ReLU, linear).
     A weight whose kappa is zero, so whose gradient is zero as well, is not moved, nor one whose
-    kappa is not finite. The state keeps numbers of units, none of weights.
+    kappa is not finite or too small for the dtype to have an inverse. The state keeps numbers of units, none of weights.
 
     Args:
         layout: the widths and where each weight sits in theta.

@@ -216,3 +216,29 @@ def test_misuse_is_named():
         PathSGD(nn.Sequential(twice, nn.ReLU(), twice), 0.1)
     with pytest.raises(ValueError, match="no further group"):
         PathSGD(model, 0.1).add_param_group({"params": [nn.Parameter(torch.ones(1))]})
+
+
+@pytest.mark.parametrize("build", [lambda: nn.Linear(3, 2), lambda: nn.Sequential(
+    nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))])  # fmt: skip
+@pytest.mark.parametrize("which", ["weight", "bias"])
+def test_the_last_layer_is_looked_at_though_no_sum_over_paths_holds_it(build, which):
+    model = build()
+    last = model if isinstance(model, nn.Linear) else model[-1]
+    with torch.no_grad():
+        getattr(last, which).view(-1)[0] = torch.inf
+    before = [own.detach().clone() for own in model.parameters()]
+    for own in model.parameters():
+        own.grad = torch.ones_like(own)
+    with pytest.raises(ValueError, match="weights must be finite"):
+        PathSGD(model, lr=0.1).step()
+    assert all(torch.equal(one, two) for one, two in zip(before, model.parameters(), strict=True))
+
+
+def test_a_weight_that_is_computed_and_tied_storage_are_refused():
+    normed = torch.nn.utils.weight_norm(nn.Linear(3, 2))
+    with pytest.raises(TypeError, match="the weight of 1 is computed"):
+        PathSGD(nn.Sequential(nn.Flatten(), normed), lr=0.1)
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = nn.Parameter(first.weight.detach())
+    with pytest.raises(ValueError, match="1 shares weights with 0"):
+        PathSGD(nn.Sequential(first, second), lr=0.1)
