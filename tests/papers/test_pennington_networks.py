@@ -9,6 +9,7 @@ import torch
 from reproductions.harness.dataset_synthetic import synthetic
 from reproductions.harness.datasets import Dataset
 from reproductions.optim.device import generator
+from reproductions.optim.first_order import adam
 from reproductions.papers.pennington2017geometry import (
     energy_figures,
     free_sums,
@@ -112,9 +113,41 @@ def test_whitened_images_have_unit_covariance():
     assert x.mean(1).abs().max() < 1e-12
 
 
-def test_a_rotated_part_moves_the_spectrum_of_a_trained_network_little():
+def test_a_rotated_part_moves_the_spectrum_less_than_leaving_it_out_before_training():
     arrays = synthetic("synthetic_cifar10")
     data = Dataset("synthetic_cifar10", *arrays, arrays.digest(), "made", "none", True)
-    rows = free_sums.freeness(data, 60, 4, 4, 2, 300, 0.02, "cpu", 2018, quiet)
+    rows = free_sums.freeness(data, 60, 4, 10, 2, [0, 20, 300], 0.02, "cpu", 2018, quiet)
     found = hessian_figures.measure_freeness(as_table(rows))
-    assert 0 < found["freeness_distance"].value < 0.2
+    assert 0 < found["freeness_distance_trained"].value < 0.2
+    assert found["freeness_over_baseline_start"].value < 0.5
+    assert found["freeness_baseline_start"].value > 2 * found["freeness_baseline_trained"].value
+
+
+def test_drawn_matrices_of_different_pairs_and_models_are_unrelated():
+    table = as_table(free_sums.monte_carlo(4, [0.5], [0.5, 0.50001], 1, 2018, quiet))
+    for _, own in table[table.quantity == "eigenvalue"].groupby("arm"):
+        first, second = own.groupby("energy").value
+        assert np.abs(first[1].to_numpy() - second[1].to_numpy()).max() > 1e-2
+
+
+def test_a_descent_hands_over_its_first_point_below_each_cut():
+    net, theta = small(members=5)
+    cuts = [1e-1, 1e-3, 1e-12]
+    last, first, passed = teachers._descend(net, theta, 0.02, 200, cuts)
+    assert first.shape == (3, 5, theta.shape[1]) and passed[0].all() and not passed[2].any()
+    for number, cut in enumerate(cuts[:2]):
+        square = net.gradient(first[number])[1].square().sum(1)
+        assert (square[passed[number]] <= cut).all()
+    at, method, wanted = theta, adam(0.02, debias=True, eps=1e-8), {}
+    state = method.init(at)
+    for step in range(200):  # one member at a time, one cut
+        gradient = net.gradient(at)[1]
+        for member in range(5):
+            if member not in wanted and gradient[member].square().sum() <= cuts[1]:
+                wanted[member] = at[member]
+        change, state = method.update(gradient, state, at)
+        at = at + change * (1 - step / 200)
+    torch.testing.assert_close(last, at)
+    assert sorted(wanted) == passed[1].nonzero().flatten().tolist()
+    for member, point in wanted.items():
+        torch.testing.assert_close(first[1, member], point)

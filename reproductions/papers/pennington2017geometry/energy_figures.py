@@ -17,7 +17,7 @@ LEAST = 8  # runs that a rank correlation needs
 
 
 def _energies(table: Any, cut: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return phi, ascending, and the energies (phi, seeds) when a cut was passed or steps spent."""
+    """Return phi, ascending, and the energies (phi, seeds) where a cut was first passed."""
     rows = select(table, arm="minimiser", quantity="energy", cut=cut)
     return np.array(levels(rows, "phi")), by_seed(rows, "phi")
 
@@ -36,13 +36,19 @@ def measure_minimisers(table: Any) -> dict[str, Metric]:
     for at, own, early, line in zip(phi, energy, loose, linear, strict=True):
         name, law = published.examples(at), (1 - at) ** 2 / 2
         late = _note_unfinished(table, at, cuts[0])
-        found[f"minimum_energy_{name}"] = over_seeds(own)._replace(note=late)
-        found[f"half_law_ratio_{name}"] = over_seeds(own / law)._replace(note=late)
+        found[f"minimum_energy_{name}"] = _noted(over_seeds(own), late)
+        found[f"half_law_ratio_{name}"] = _noted(over_seeds(own / law), late)
         found[f"linear_ratio_{name}"] = over_seeds(line / ((1 - at) / 2))
         found[f"linear_half_ratio_{name}"] = over_seeds(line / ((1 - at / 2) / 2))
         if np.isfinite(published.minimum(at)):
-            found[f"loose_energy_ratio_{name}"] = over_seeds(early / published.minimum(at))
+            ratio, late = early / published.minimum(at), _note_unfinished(table, at, cuts[-1])
+            found[f"loose_energy_ratio_{name}"] = _noted(over_seeds(ratio), late)
     return found
+
+
+def _noted(metric: Metric, text: str) -> Metric:
+    """Add a text to the note of a metric."""
+    return metric._replace(note="; ".join(one for one in (metric.note, text) if one))
 
 
 def _note_unfinished(table: Any, phi: float, cut: float) -> str:
@@ -84,7 +90,7 @@ def figure_6b(table: Any) -> Any:
     style.note(left, f"mean over n = {energy.shape[1]} networks; bars: 95 % bootstrap interval")
     square = select(table, arm="minimiser", quantity="gradient_square", cut=cuts[0]).value
     late = f"{(square > cuts[0]).sum()} of {len(square)} networks had not passed {cuts[0]:g}"
-    style.note(right, f"{late}; their energy still falls")
+    style.note(right, late)
     style.legend(figure)
     return figure
 
@@ -105,7 +111,7 @@ def minimiser_cuts(table: Any) -> Any:
     ax.set(xscale="log", xlabel="|gradient|² asked for", ylabel="energy over the published")
     ax.invert_xaxis()
     n = _energies(table, cuts[0])[1].shape[1]
-    style.note(ax, f"mean over n = {n} networks; the paper asks for 1e-6")
+    style.note(ax, f"mean over n = {n} networks; first point to pass; the paper asks for 1e-6")
     style.legend(figure)
     return figure
 
@@ -142,13 +148,22 @@ def measure_critical_points(table: Any) -> dict[str, Metric]:
     for phi in _searched(table):
         name = published.fraction(phi).replace("/", "_")
         for arm, own in (("searched", cut), ("trajectory", 1.0)):
-            offsets = _offsets(table, arm, own, phi)
-            found[f"curve_offset_{arm}_{name}"] = _mean(offsets)
+            offsets, passed = _mean(_offsets(table, arm, own, phi)), _passed(table, arm, own, phi)
+            found[f"curve_offset_{arm}_{name}"] = _noted(offsets, passed)
         points = np.stack(_points(table, "searched", cut, phi))
         enough = points.shape[1] >= LEAST
         correlation = joint(points, _rank_correlation) if enough else _mean(points[:, 0:0])
         found[f"index_rank_correlation_{name}"] = correlation
     return found
+
+
+def _passed(table: Any, arm: str, cut: float, phi: float) -> str:
+    """Say how many runs passed a cut; the mean is over those of small index."""
+    if arm == "trajectory":
+        return ""
+    every = len(_points(table, "trajectory", 1.0, phi)[0])
+    passed = len(_points(table, arm, cut, phi)[0])
+    return f"{passed} of {every} runs passed |gradient|^2 = {cut:g}"
 
 
 def _mean(values: np.ndarray) -> Metric:

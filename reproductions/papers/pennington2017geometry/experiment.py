@@ -64,7 +64,7 @@ def freeness(
     side: int,
     hidden: int,
     seeds: int,
-    steps: int,
+    stops: list[int],
     learning_rate: float,
     device: str,
     root_seed: int,
@@ -72,7 +72,7 @@ def freeness(
 ) -> Rows:
     """Train a ReLU autoencoder and rotate one part of its Hessian against the other (Figure 2)."""
     return free_sums.freeness(
-        data, images, side, hidden, seeds, steps, learning_rate, device, root_seed, progress
+        data, images, side, hidden, seeds, stops, learning_rate, device, root_seed, progress
     )
 
 

@@ -88,7 +88,8 @@ def draw_spectra(monte_carlo: Any) -> Any:
 
 def draw_figure_2(freeness: Any) -> Any:
     """Figure 2. Spectrum of the Hessian of trained ReLU autoencoders, and of the sum in which one part
-    is rotated at random. Grey: the published histograms, of one network.
+    is rotated at random. Grey: the published histograms, of one network. Right: how far the rotated
+    sum is, against leaving the part out, and the share of negative eigenvalues, at two energies.
     """
     return hessian_figures.figure_2(freeness)
 
@@ -123,7 +124,7 @@ def draw_figure_6a(critical_points: Any) -> Any:
 
 def draw_search_cuts(critical_points: Any) -> Any:
     """Distance from the published curve of Figure 6(a) against how small a gradient is asked for: points
-    that were hardly searched agree with it, critical points lie below it.
+    that were not searched lie near it, those of small gradient below it.
     """
     return energy_figures.search_cuts(critical_points)
 
@@ -136,8 +137,8 @@ def draw_figure_6b(minimisers: Any) -> Any:
 
 
 def draw_minimiser_cuts(minimisers: Any) -> Any:
-    """Energy on the way to the minimisers over the published energy, against the squared gradient norm
-    that had been passed.
+    """Energy on the way to the minimisers over the published energy, at the first point of each descent
+    whose squared gradient norm is below the number on the axis.
     """
     return energy_figures.minimiser_cuts(minimisers)
 

@@ -37,12 +37,11 @@ def monte_carlo(
     rows = Rows(UNITS)
     pairs = [(phi, energy) for phi in phis for energy in energies]
     for done, (phi, energy) in enumerate(pairs):
-        for arm in (theory_rows.WIGNER, theory_rows.RELU):
+        for number, arm in enumerate((theory_rows.WIGNER, theory_rows.RELU)):
             model = theory_rows.MODELS[arm](energy, phi)
             where = {"arm": arm, "phi": phi, "energy": energy}
-            values = np.stack(
-                [_draw(arm, width, phi, energy, (root_seed, seed)) for seed in range(seeds)]
-            )
+            keys = [(root_seed, seed, done, number) for seed in range(seeds)]
+            values = np.stack([_draw(arm, width, phi, energy, key) for key in keys])
             for seed, own in enumerate(values):
                 gap = kolmogorov(own, matrices.cumulative(model, own))
                 rows.add(quantity="distance", value=gap, seed=seed, **where)
@@ -55,7 +54,7 @@ def monte_carlo(
     return rows
 
 
-def _draw(arm: str, width: int, phi: float, energy: float, key: tuple[int, int]) -> np.ndarray:
+def _draw(arm: str, width: int, phi: float, energy: float, key: tuple[int, ...]) -> np.ndarray:
     """Return the eigenvalues of one draw."""
     source, size = generator(*key, MATRICES), 2 * width**2
     matrix = draws.wishart(size, phi, 1, source)
@@ -84,37 +83,49 @@ def whitened(images: np.ndarray, count: int, side: int) -> Tensor:
 
 
 def freeness(
-    data: Dataset, images: int, side: int, hidden: int, seeds: int, steps: int, rate: float,
-    device: str, root_seed: int, progress: Progress,
+    data: Dataset, images: int, side: int, hidden: int, seeds: int, stops: Sequence[int],
+    rate: float, device: str, root_seed: int, progress: Progress,
 ) -> Rows:  # fmt: skip
-    """Train ReLU autoencoders and compare H0 + H1 with H0 + Q H1 Q^T, Q a random rotation."""
+    """Train ReLU autoencoders and compare H0 + H1 with H0 + Q H1 Q^T, Q a random rotation.
+
+    Each stop is a training of its own from the same start, its rate falling to zero at the stop.
+    Arm "alone" is H0 without H1: what the rotated sum has to beat.
+    """
     x = whitened(data.train_images, images, side).to(device).expand(seeds, -1, -1)
     net = TwoLayer(x, x, hidden, "relu")
-    theta = torch.stack(
+    start = torch.stack(
         [_start(net, generator(root_seed, seed, WEIGHTS)) for seed in range(seeds)]
     ).to(device)
-    theta = _train(net, theta, steps, rate, progress)
+    rows = Rows(UNITS)
+    for stop in stops:
+        _add_sums(rows, net, _train(net, start, stop, rate, progress), stop, root_seed)
+    return rows
+
+
+def _add_sums(rows: Rows, net: TwoLayer, theta: Tensor, stop: int, root_seed: int) -> None:
+    """Add the spectra of H0 + H1, of H0 + Q H1 Q^T and of H0 alone at the members' points."""
     energy = net.energy(theta)
     square = net.gradient(theta)[1].square().sum(1)
-    rows, seed = Rows(UNITS), np.arange(seeds)
-    for quantity, values in (("energy", energy), ("gradient_square", square)):
-        rows.add(arm="network", quantity=quantity, value=values.cpu().numpy(), seed=seed)
+    seed = np.arange(len(theta))
+    for quantity, numbers in (("energy", energy), ("gradient_square", square)):
+        rows.add(arm="network", quantity=quantity, value=numbers.cpu().numpy(), seed=seed,
+                 stop=stop)  # fmt: skip
     parts = net.parts(theta)
     turned = [
         draws.rotate(parts.residual[one : one + 1].cpu(), generator(root_seed, one, ROTATION))
-        for one in range(seeds)
+        for one in range(len(theta))
     ]
     sums = {
         "sum": parts.gauss_newton + parts.residual,
-        "rotated": parts.gauss_newton + torch.cat(turned).to(device),
+        "rotated": parts.gauss_newton + torch.cat(turned).to(theta.device),
+        "alone": parts.gauss_newton,
     }
     found = {arm: torch.linalg.eigvalsh(matrix).cpu().numpy() for arm, matrix in sums.items()}
     for arm, values in found.items():
         rows.add(arm=arm, quantity="eigenvalue", value=values, seed=seed[:, None],
-                 index=np.arange(values.shape[1]))  # fmt: skip
-        rows.add(arm=arm, quantity="largest", value=values[:, -1], seed=seed)
-        rows.add(arm=arm, quantity="index", value=(values < 0).mean(1), seed=seed)
-    return rows
+                 index=np.arange(values.shape[1]), stop=stop)  # fmt: skip
+        rows.add(arm=arm, quantity="largest", value=values[:, -1], seed=seed, stop=stop)
+        rows.add(arm=arm, quantity="index", value=(values < 0).mean(1), seed=seed, stop=stop)
 
 
 def _start(net: TwoLayer, source: torch.Generator) -> Tensor:

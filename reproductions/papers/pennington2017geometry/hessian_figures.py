@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from reproductions.harness import style
-from reproductions.harness.statistics import Metric, exact, over_seeds
+from reproductions.harness.statistics import Metric, exact, over_seeds, ratio
 from reproductions.harness.tables import by_seed, select
 from reproductions.papers.pennington2017geometry import published
 from reproductions.papers.pennington2017geometry.theory_figures import (
@@ -23,6 +23,8 @@ FIGURE_3 = {
     1 / 2: ("fig3_right", 1 / 4),
 }  # phi = 2n/m -> panel, label
 RESIDUAL = "relu_residual"
+STAGES = ("start", "early", "trained")  # the stops of training, in turn
+NULL = 1e-3  # eigenvalues of a trained network, up to 8, that close to zero have no sign
 
 
 def _eigenvalues(table: Any, **where: Any) -> np.ndarray:
@@ -38,23 +40,46 @@ def _two_sample(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def measure_freeness(table: Any) -> dict[str, Metric]:
-    """Measure how far the spectrum is from that with a rotated part."""
-    own, turned = (_eigenvalues(table, arm=arm) for arm in SUMS)
-    gaps = [_two_sample(*pair) for pair in zip(own, turned, strict=True)]
-    return {
-        "freeness_distance": over_seeds(gaps),
-        "freeness_top_ratio": over_seeds(own.max(1) / turned.max(1)),
-        "freeness_index_gap": over_seeds((turned < 0).mean(1) - (own < 0).mean(1)),
-    }
+    """Measure how far the spectrum is from that with a rotated part, at every stop.
+
+    The baseline is the distance of H0 alone: a rotation of a part that hardly matters says nothing.
+    """
+    found: dict[str, Metric] = {}
+    for stage, stop in zip(STAGES, levels(table, "stop"), strict=True):
+        own, turned = (_eigenvalues(table, arm=arm, stop=stop) for arm in SUMS)
+        far, alone = _distances(table, stop)
+        found |= {
+            f"freeness_distance_{stage}": over_seeds(far),
+            f"freeness_baseline_{stage}": over_seeds(alone),
+            f"freeness_over_baseline_{stage}": ratio(far, alone),
+            f"freeness_index_gap_{stage}": over_seeds(_index(turned) - _index(own)),
+            f"freeness_top_ratio_{stage}": over_seeds(own.max(1) / turned.max(1)),
+        }
+    return found
+
+
+def _index(values: np.ndarray) -> np.ndarray:
+    """Return the share of eigenvalues that are negative by more than what is next to null."""
+    return (values < -NULL).mean(1)
+
+
+def _distances(table: Any, stop: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far the rotated sum, and H0 alone, are from H0 + H1, (seeds,) each."""
+    own, turned, alone = (
+        _eigenvalues(table, arm=arm, stop=stop) for arm in ("sum", "rotated", "alone")
+    )
+    pairs = ((own, turned), (own, alone))
+    far, baseline = (np.array([_two_sample(*one) for one in zip(*p, strict=True)]) for p in pairs)
+    return far, baseline
 
 
 def figure_2(table: Any) -> Any:
-    """Draw both histograms over the published ones."""
+    """Draw both histograms over the published ones, and both ends of the spectrum compared."""
     read = published.points("fig2_histograms")
-    figure, axes = style.new_figure(1, 2, width=9.0, height=3.8, sharey=True)
-    edges = np.arange(-0.5, 9.3, 0.2)
+    figure, (*axes, last) = style.new_figure(1, 3, width=11.0, height=3.9)
+    edges, stop = np.arange(-0.5, 9.3, 0.2), levels(table, "stop")[-1]
     for number, (ax, (arm, (name, curve))) in enumerate(zip(axes, SUMS.items(), strict=True)):
-        values, look = _eigenvalues(table, arm=arm), style.series(number)
+        values, look = _eigenvalues(table, arm=arm, stop=stop), style.series(number)
         ax.hist(values.ravel(), bins=edges, density=True, color=look.colour, alpha=0.45,
                 label="ours, all networks")  # fmt: skip
         own = read[read.curve == curve]
@@ -62,10 +87,31 @@ def figure_2(table: Any) -> Any:
         ax.stairs(own.density, ends, color=style.PUBLISHED, lw=2.2, label="published, one network")
         ax.set(title=name, xlabel="eigenvalue λ", xlim=(-0.6, 9.2), yscale="log", ylim=(3e-3, 3))
     axes[0].set_ylabel("density")
-    energy = select(table, quantity="energy").value.mean()
-    style.note(axes[0], f"n = {len(values)} networks, mean energy {energy:.3f}; bins of 0.2")
+    energy = select(table, quantity="energy", stop=stop).value.mean()
+    style.note(axes[0], f"n = {len(values)} networks, energy {energy:.3f}")
+    _draw_distances(last, table)
     style.legend(figure)
     return figure
+
+
+def _draw_distances(ax: Any, table: Any) -> None:
+    """Draw how far the rotated sum and H0 alone are, and the indices, at every stop."""
+    stops = levels(table, "stop")
+    found = [_distances(table, stop) for stop in stops]
+    index = [[_index(_eigenvalues(table, arm=arm, stop=stop)) for arm in SUMS] for stop in stops]
+    names = ["distance:\nrotated", "distance:\nH0 alone", "index:\nH0 + H1", "index:\nrotated"]
+    for number, stop in enumerate(stops):
+        energy = select(table, quantity="energy", stop=stop).value.mean()
+        means = [over_seeds(own) for own in (*found[number], *index[number])]
+        value = np.array([one.value for one in means])
+        bars = np.abs([[one.low for one in means], [one.high for one in means]] - value)
+        look = style.series(number + 2)
+        ax.errorbar(np.arange(4) + 0.18 * (number - 1), value, bars, fmt=look.marker, capsize=3,
+                    color=look.colour, mec="white",
+                    label=f"after {stop:g} steps, energy {energy:.3f}")  # fmt: skip
+    ax.set(ylim=(-0.01, None), xlim=(-0.5, 3.5), title="Does the rotation change it?")
+    ax.set_xticks(range(4), names, fontsize=7.5)
+    style.note(ax, "distance to H0 + H1 (Kolmogorov); bars: 95 % bootstrap interval")
 
 
 def measure_error_signals(table: Any) -> dict[str, Metric]:

@@ -26,6 +26,7 @@ UNITS = {
 }  # fmt: skip
 EXAMPLES, WEIGHTS, TARGET = 11, 12, 13  # purposes of generators
 TOGETHER = {"cpu": 64, "cuda": 2048}  # members of first-order descents
+SEARCHED = {"cpu": 22, "cuda": 4096}  # of searches: on a CPU their Hessians should stay small
 CHECKED = 20  # steps between looks at who has arrived
 Progress = Callable[..., None]
 
@@ -51,7 +52,10 @@ def minimisers(
     width: int, examples: Sequence[int], seeds: int, rate: float, first_steps: int,
     second_steps: int, cuts: Sequence[float], device: str, root_seed: int, progress: Progress,
 ) -> Rows:  # fmt: skip
-    """Descend on the loss with Adam, then with Hessians, until |g|^2 passes each cut in turn."""
+    """Descend on the loss with Adam, then with Hessians; add the first point to pass each cut.
+
+    Where no point of either descent passed, the last one is added.
+    """
     rows = Rows(UNITS)
     for done, count in enumerate(examples):
         net, theta = network(width, count, range(seeds), root_seed, device)
@@ -59,12 +63,13 @@ def minimisers(
         linear = _linear_energy(net)
         rows.add(arm="linear", quantity="linear_energy", value=linear, seed=np.arange(seeds),
                  **where)  # fmt: skip
-        theta = _descend(net, theta, rate, first_steps)
+        theta, first, passed = _descend(net, theta, rate, first_steps, cuts)
         made = torch.zeros(seeds, dtype=torch.int64, device=theta.device)
         for number, cut in enumerate(cuts):
             theta, more = minimise(net, theta, "loss", steps=second_steps, tolerance=cut**0.5)
             made = made + more
-            _add(rows, "minimiser", net, theta, made, np.arange(seeds), {**where, "cut": cut})
+            at = torch.where(passed[number].unsqueeze(1), first[number], theta)
+            _add(rows, "minimiser", net, at, made, np.arange(seeds), {**where, "cut": cut})
             share = (done + (number + 1) / len(cuts)) / len(examples)
             progress(share, f"{count} examples, |gradient|^2 below {cut:g}")
     return rows
@@ -77,18 +82,32 @@ def _linear_energy(net: TwoLayer) -> np.ndarray:
     return (left.square().mean((1, 2)) / 2).cpu().numpy()
 
 
-def _descend(net: TwoLayer, theta: Tensor, rate: float, steps: int) -> Tensor:
-    """Descend with Adam, its rate falling to zero in a line."""
+def _descend(
+    net: TwoLayer, theta: Tensor, rate: float, steps: int, cuts: Sequence[float]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Descend with Adam, its rate falling to zero in a line.
+
+    Returns:
+        the last theta (E, P), the first whose |g|^2 was at most each cut (C, E, P), and whether
+        there was one (C, E).
+    """
+    limits = theta.new_tensor(cuts).unsqueeze(1)
     parts = []
     for which in torch.arange(len(theta), device=theta.device).split(TOGETHER[theta.device.type]):
         own, at = net.part(which), theta[which]
         method = adam(rate, debias=True, eps=1e-8)
-        state = method.init(at)
+        state, first = method.init(at), at.expand(len(cuts), -1, -1).clone()
+        passed = torch.zeros(first.shape[:2], dtype=torch.bool, device=at.device)
         for step in range(steps):
-            change, state = method.update(own.gradient(at)[1], state, at)
+            gradient = own.gradient(at)[1]
+            new = (gradient.square().sum(1) <= limits) & ~passed
+            if new.any():
+                first, passed = torch.where(new.unsqueeze(2), at, first), passed | new
+            change, state = method.update(gradient, state, at)
             at = at + change * (1 - step / steps)
-        parts.append(at)
-    return torch.cat(parts)
+        parts.append((at, first, passed))
+    last, firsts, passes = zip(*parts, strict=True)
+    return torch.cat(last), torch.cat(firsts, 1), torch.cat(passes, 1)
 
 
 def critical_points(
@@ -100,7 +119,7 @@ def critical_points(
     The row's `cut` is the |gradient|^2 that the search had to pass; arm "trajectory" has none.
     """
     check_hyper(lr=rate)
-    rows, together = Rows(UNITS), TOGETHER[torch.device(device).type] * 2
+    rows, together = Rows(UNITS), SEARCHED[torch.device(device).type]
     starts = [(count, seed) for count in examples for seed in range(0, runs, together)]
     for done, (count, first) in enumerate(starts):
         seeds = range(first, min(first + together, runs))
