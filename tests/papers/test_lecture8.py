@@ -11,16 +11,17 @@ import torch
 
 from reproductions.harness.tables import Rows, select
 from reproductions.papers.lecture8geometry import (
+    composed,
     equivariance,
     experiment,
     gradient_course,
-    landscapes,
     measures,
     natural,
     regions,
     rescaled_training,
     rules,
     units,
+    well,
     windows,
 )
 from reproductions.papers.lecture8geometry.draws import CONDITION, Draws
@@ -81,12 +82,32 @@ def test_a_rule_is_the_formula_on_the_slide(rule: str) -> None:
 
 def test_the_exponents_are_the_lectures() -> None:
     table = as_table(experiment.exponents(members=2, scales=[0.2, 1.0, 5.0], **WHERE))
-    found = {name: round(one.value, 8) + 0.0 for name, one in measures.exponents(table).items()}
+    every = measures.exponents(table)
+    found = {name: round(every[name].value, 12) + 0.0 for name in every if "exponent" in name}
     assert found == {
         "exponent_sgd": -2, "exponent_normalised": -1, "exponent_sign": -1,
         "exponent_inverse_norm": 0, "exponent_newton": 0, "exponent_gauss_newton": 0,
         "exponent_natural": 0,
     }  # fmt: skip
+
+
+def test_a_composed_function_has_the_derivatives_that_the_rules_of_change_give() -> None:
+    """Autograd of f(A w~) against A^T g, A^T H A and A^T G A, at a saddle's Hessian."""
+    loss, theta = DRAWS.network(*equivariance.MODELS["newton_saddle"][:1], 60, "squared")
+    matrix = DRAWS.coordinates(theta.shape[1])
+    new, old = (kind(loss, matrix) for kind in (composed.Composed, composed.Reparametrised))
+    at = new.coordinates(theta)
+    torch.testing.assert_close(tuple(new.curvature(at)), tuple(old.curvature(at)))
+    torch.testing.assert_close(new.gauss_newton(at), old.gauss_newton(at))
+    values = torch.linalg.eigvalsh(loss.curvature(theta)[2])
+    assert (values[:, 0] < 0).all()
+    assert (values[:, -1] > 0).all()
+
+
+def test_step_ratios_find_a_step_that_does_not_scale() -> None:
+    table = as_table(experiment.exponents(members=2, scales=[0.2, 1.0, 5.0], **WHERE))
+    assert measures.exponents(table)["step_ratio_normalised"].value < 1e-14
+    assert measures.ratio_error(select(table, arm="sgd"), 1) == pytest.approx(4)
 
 
 def test_path_products_of_a_network_of_one_unit_are_those_one_can_count() -> None:
@@ -100,8 +121,15 @@ def test_path_products_of_a_network_of_one_unit_are_those_one_can_count() -> Non
 
 def test_a_bernoulli_step_is_the_known_number_from_both_coordinates() -> None:
     moves = natural.bernoulli_moves()
-    assert moves["logit"] == pytest.approx(0.33181223, abs=5e-9)
-    assert moves["probability"] == pytest.approx(1 - 1 / (1 + math.exp(-0.7)), abs=1e-15)
+    for move in moves.values():
+        assert move == pytest.approx(0.33181223, abs=5e-9)
+        assert move == pytest.approx(1 - 1 / (1 + math.exp(-0.7)), abs=1e-15)
+
+
+def test_both_bernoulli_moves_are_held_to_the_number() -> None:
+    table = as_table(experiment.kl(members=2, shrinks=[1e-2, 1e-3], **WHERE))
+    table.loc[table["quantity"] == "bernoulli_move", "value"] += 0.01  # alike, and wrong
+    assert measures.kl(table)["residual_bernoulli"].value == pytest.approx(0.01)
 
 
 def test_kl_exceeds_its_form_by_ten_times_less_at_a_tenth() -> None:
@@ -150,7 +178,7 @@ def test_a_sampled_rival_can_come_near_the_step_but_not_below() -> None:
 
 
 def test_the_facts_of_strong_convexity_hold_and_are_tight_on_the_lowest_eigenvector() -> None:
-    table = as_table(experiment.convex(members=2, size=4, steps=5, **WHERE))
+    table = as_table(experiment.convex(members=2, size=4, steps=5, rest_steps=10, **WHERE))
     found = {name: one.value for name, one in measures.convex(table).items()}
     assert min(found[f"slack_{fact}"] for fact in ("polyak", "distance", "inner")) > -1e-12
     assert found["slack_lowest"] < 1e-12
@@ -158,10 +186,24 @@ def test_the_facts_of_strong_convexity_hold_and_are_tight_on_the_lowest_eigenvec
     assert random["value"].min() > 0.1
 
 
-def test_steps_that_have_not_arrived_are_counted_as_at_least_so_many() -> None:
-    table = as_table(
-        experiment.plateau(sgd_rate=0.3, normalised_rate=0.1, sign_rate=0.1, most_steps=300)
+def test_steps_j_over_its_square_do_not_rest_in_a_bowl_and_descent_does() -> None:
+    table = as_table(experiment.convex(members=2, size=4, steps=2, rest_steps=500, **WHERE))
+    found = measures.convex(table)
+    assert found["rest_sgd"].value < 1e-9
+    assert found["rest_inverse_norm"].value > 1e-3
+
+
+def wells(most_steps: int, **rates: list[float]) -> Any:
+    grids = {"sgd": [0.3], "normalised": [0.1], "sign": [0.1]} | rates
+    return as_table(
+        experiment.plateau(
+            **{f"{name}_rates": grid for name, grid in grids.items()}, most_steps=most_steps
+        )
     )
+
+
+def test_steps_that_have_not_arrived_are_counted_as_at_least_so_many() -> None:
+    table = wells(300)
     ratio = measures.plateau(table)["plateau_step_ratio"]
     steps = select(table, arm="normalised", quantity="steps")["value"].item()
     assert 60 < steps < 100
@@ -170,11 +212,39 @@ def test_steps_that_have_not_arrived_are_counted_as_at_least_so_many() -> None:
 
 
 def test_a_point_at_the_bottom_of_the_well_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landscapes, "_WELL_START", (7.9, 0.0))
-    table = as_table(
-        experiment.plateau(sgd_rate=0.1, normalised_rate=0.1, sign_rate=0.1, most_steps=5)
-    )
-    assert (select(table, quantity="steps")["value"] == 0).all()
+    monkeypatch.setattr(well, "_START", (7.9, 0.01))
+    assert (select(wells(5), quantity="steps")["value"] == 0).all()
+
+
+def test_the_best_rate_is_that_of_the_least_count_that_a_plain_loop_finds() -> None:
+    grid = [0.1, 0.25, 0.3, 2.0]
+    row = select(wells(200, normalised=grid), arm="normalised", quantity="steps")
+    counts = {}
+    for rate in grid:
+        point, low = torch.tensor([well._START], dtype=F64), []
+        for _ in range(800):
+            value, gradient = well.Well().gradient(point)
+            low.append(value.item() <= -0.9)
+            point = point - rate * gradient / gradient.norm()
+        if all(low[700:]):
+            counts[rate] = max((t + 1 for t, one in enumerate(low) if not one), default=0)
+    best = min(counts, key=counts.__getitem__)
+    assert 2.0 not in counts
+    assert (row["rate"].item(), row["value"].item()) == (best, counts[best])
+
+
+def test_passing_through_the_well_is_no_arrival() -> None:
+    """At rate 5 descent is below -0.9 now and then; the bottom is unstable beyond 0.32."""
+    losses = well.walk("sgd", [5.0], 2000)[1]
+    assert (losses <= -0.9).any()
+    assert well.arrival(losses)[2] is False
+
+
+def test_a_quadratic_bowl_of_any_condition_has_no_small_share_of_the_gradient() -> None:
+    bowl = equivariance.Bowl(torch.diag_embed(torch.tensor([[1e-3, 10.0]], dtype=F64)))
+    points = rules.path("sgd", bowl, torch.tensor([[3.0, 1.0]], dtype=F64), 0.1, 50)
+    ratios = [bowl.gradient(one)[1].norm() / one.norm() for one in points]
+    assert min(ratios) >= 1e-3 * (1 - 1e-12)
 
 
 # ---------------------------------------------------------------- training
@@ -239,6 +309,7 @@ def test_ratios_of_equal_and_of_opposite_gradients_are_one_and_zero() -> None:
     equal, opposite = of([3.0, 0.0, 1.0], [3.0, 0.0, 1.0]), of([1.0, 0.0, 2.0], [-1.0, 0.0, -2.0])
     assert (equal["norm_ratio"].item(), equal["coordinate_median"].item()) == (1.0, 1.0)
     assert (opposite["norm_ratio"].item(), opposite["coordinate_median"].item()) == (0.0, 0.0)
+    assert (equal["bound_excess"].item(), opposite["bound_excess"].item()) == (0.0, -1.0)
     assert equal["density"][0, -1].item() == opposite["density"][0, 0].item() == 1.0
 
 
@@ -276,8 +347,10 @@ def test_gradient_measures_find_a_planted_fall() -> None:
 def test_the_windows_are_the_known_numbers() -> None:
     table = as_table(experiment.averages(beta1=0.9, beta2=0.99, ages=3000, change=200))
     found = {name: one.value for name, one in measures.averages(table).items()}
-    assert found["window_beta1"] == pytest.approx(19, abs=1e-9)
-    assert found["window_beta2"] == pytest.approx(199, abs=1e-9)
+    assert found["window_nominal_beta1"] == pytest.approx(20, abs=1e-12)
+    assert found["window_nominal_beta2"] == pytest.approx(200, abs=1e-11)
+    assert found["window_sample_beta1"] == pytest.approx(19, abs=1e-12)
+    assert found["window_sample_beta2"] == pytest.approx(199, abs=1e-11)
     assert found["window_weight_beta1"] == pytest.approx(0.87842, abs=5e-6)
     assert found["window_weight_beta2"] == pytest.approx(1 - 0.99**200, abs=1e-12)
 

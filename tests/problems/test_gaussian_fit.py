@@ -8,6 +8,7 @@ from torch import Tensor
 
 from reproductions.optim.objective import Autograd
 from reproductions.problems.gaussian_fit import CHARTS, GaussianFit
+from reproductions.problems.reparametrised import Charted
 
 FIT = GaussianFit(1.5, 0.7)
 
@@ -43,3 +44,20 @@ def test_a_charts_jacobian_is_that_of_its_map(name: str, points: Tensor) -> None
     theta = chart.coordinates(points)
     wanted = torch.func.vmap(torch.func.jacfwd(lambda one: chart.original(one[None])[0]))(theta)
     torch.testing.assert_close(chart.jacobian(theta), wanted)
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_charted_fisher_matrix_is_the_expected_hessian_in_that_chart(
+    name: str, points: Tensor
+) -> None:
+    """Without the rule J^T F J: autograd of the composed loss on the model's own moments."""
+    chart = CHARTS[name]
+    theta = chart.coordinates(points)
+    found = Charted(FIT, chart.original, chart.jacobian)
+    for one, (mu, sigma) in zip(theta, points.tolist(), strict=True):
+        own = GaussianFit(mu, sigma)
+        composed = Autograd(lambda at, own=own: own.loss(chart.original(at)))
+        hessian = composed.curvature(one[None]).hessian
+        torch.testing.assert_close(found.gauss_newton(one[None]), hessian)
+    gradient = Autograd(found.loss).gradient(theta)
+    torch.testing.assert_close(found.gradient(theta), gradient)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from reproductions.optim.eigensteps import METHODS, decompose, directions
+from reproductions.optim.natural import fisher_matrix, natural_gradient_step
+from reproductions.papers.lecture8geometry.composed import Composed, in_place
 from reproductions.papers.lecture8geometry.draws import Draws
 from reproductions.papers.lecture8geometry.rules import path, step, worst
 from reproductions.problems.quadratics import Bowl, random_bowls
-from reproductions.problems.reparametrised import Reparametrised
 
 _BOWLS = 14  # the purpose in a generator's key
 EXAMPLES = 60
+SCALES = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the coordinates, on whose paths descent is held
 # Small enough that curvature is well conditioned: residuals then are roundings and nothing else.
 MODELS = {
     "newton": ((5, 1), "bernoulli"),
+    "newton_saddle": ((4, 1, 2), "squared"),  # its Hessian has eigenvalues of both signs
     "gauss_newton": ((4, 1, 2), "squared"),
     "natural": ((4, 2), "bernoulli"),
     "inverse_norm": ((4, 1, 2), "squared"),
@@ -33,7 +35,7 @@ def descent(draws: Draws, size: int, steps: int) -> dict[str, Tensor]:
     """Return how far descent in other coordinates is from the preconditioned one, and pairing."""
     bowl, start = bowls(draws, size)
     matrix = draws.coordinates(size)
-    other = Reparametrised(bowl, matrix)
+    other = Composed(bowl, matrix)
     rate = 1 / float(torch.linalg.matrix_norm(matrix, 2).amax()) ** 2
     ahead = path("sgd", other, other.coordinates(start), rate, steps)
     back = torch.stack([other.original(one) for one in ahead])
@@ -59,14 +61,15 @@ def _preconditioned(bowl: Bowl, start: Tensor, metric: Tensor, rate: float, step
     return torch.stack(points)
 
 
-def scalar(draws: Draws, size: int, steps: int, s: float = 0.3) -> Tensor:
-    """Return how far descent in w~ = w/s is from descent with the rate times s^2."""
+def scalar(draws: Draws, size: int, steps: int) -> Tensor:
+    """Return how far descent in w~ = w/s with rate r/s^2 is from descent with r, for the worst s."""
     bowl, start = bowls(draws, size)
     unit = torch.eye(size, dtype=start.dtype, device=start.device)
-    other = Reparametrised(bowl, s * unit)
-    ahead = s * path("sgd", other, start / s, 1.0, steps)
-    wanted = path("sgd", bowl, start, s**2, steps)
-    return worst((ahead - wanted).transpose(0, 1), start)
+    wanted, found = path("sgd", bowl, start, 1.0, steps), []
+    for s in SCALES:
+        ahead = s * path("sgd", Composed(bowl, s * unit), start / s, s**-2, steps)
+        found.append(worst((ahead - wanted).transpose(0, 1), start))
+    return torch.stack(found).amax(0)
 
 
 def second_order(draws: Draws) -> dict[str, Tensor]:
@@ -74,9 +77,11 @@ def second_order(draws: Draws) -> dict[str, Tensor]:
     found = {}
     for name, (widths, head) in MODELS.items():
         loss, theta = draws.network(widths, EXAMPLES, head)
-        other = Reparametrised(loss, draws.coordinates(theta.shape[1]))
-        wanted = step(name, loss, theta, 1.0)
-        seen = other.original(step(name, other, other.coordinates(theta), 1.0))
+        rule = name.removesuffix("_saddle")
+        other = Composed(loss, draws.coordinates(theta.shape[1]), head)
+        own = in_place(loss, theta, head) if rule == "natural" else loss
+        wanted = step(rule, own, theta, 1.0)
+        seen = other.original(step(rule, other, other.coordinates(theta), 1.0))
         found[name] = worst(seen - wanted, wanted)
     return found
 
@@ -90,11 +95,18 @@ def singular(draws: Draws) -> dict[str, Tensor]:
     roundings of 1e-16 into 1e-8.
     """
     loss, theta = draws.network((4, 3), EXAMPLES, "softmax")
-    other = Reparametrised(loss, draws.coordinates(theta.shape[1]))
-    fisher, gradient = loss.gauss_newton(theta), loss.gradient(theta)[1]
+
+    def entropy(outputs: Tensor) -> Tensor:
+        logs = torch.log_softmax(outputs, 2)
+        return -logs[:, torch.arange(EXAMPLES, device=logs.device), loss.targets].mean(1)
+
+    other = Composed(loss, draws.coordinates(theta.shape[1]), "softmax", entropy)
     at = other.coordinates(theta)
-    wanted = _pseudo(fisher, gradient)
-    seen = other.original(_pseudo(other.gauss_newton(at), other.gradient(at)[1]))
+    fisher = fisher_matrix(loss.outputs, theta)
+    # the cut lies far above the zeros, which rounding leaves at 1e-16, and below all else
+    wanted = natural_gradient_step(fisher, loss.gradient(theta)[1], cut=1e-10)
+    moved = natural_gradient_step(other.gauss_newton(at), other.gradient(at)[1], cut=1e-10)
+    seen = other.original(moved)
     difference = seen - wanted
     seen_by_fisher = [(fisher @ one[..., None])[..., 0] for one in (difference, wanted)]
     return {
@@ -103,15 +115,9 @@ def singular(draws: Draws) -> dict[str, Tensor]:
     }
 
 
-def _pseudo(fisher: Tensor, gradient: Tensor) -> Tensor:
-    # the cut lies far above the zeros, which rounding leaves at 1e-16, and below all else
-    zero = gradient.new_zeros(1)
-    return directions(decompose(fisher, gradient), METHODS["natural_gradient"], zero, cut=1e-10)[0]
-
-
 def proximal(draws: Draws, alpha: float = 0.7) -> Tensor:
     """Return what is left of the gradient of <g, d> + d^T F d / (2 alpha) at the natural step."""
     loss, theta = draws.network(MODELS["natural"][0], EXAMPLES, "bernoulli")
-    moved = step("natural", loss, theta, alpha)
-    gradient, fisher = loss.gradient(theta)[1], loss.gauss_newton(theta)
+    gradient, fisher = loss.gradient(theta)[1], fisher_matrix(loss.outputs, theta, "bernoulli")
+    moved = natural_gradient_step(fisher, gradient, alpha)
     return worst(gradient + (fisher @ moved[..., None])[..., 0] / alpha, gradient)

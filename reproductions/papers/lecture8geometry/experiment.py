@@ -18,6 +18,7 @@ from reproductions.papers.lecture8geometry import (
     rescaled_training,
     scaling,
     units,
+    well,
     windows,
 )
 from reproductions.papers.lecture8geometry.draws import Draws
@@ -71,15 +72,23 @@ def trust_region(
     return regions.rows(Draws(members, root_seed, device), size, samples, radius)
 
 
-def convex(*, members: int, size: int, steps: int, device: str, root_seed: int) -> Rows:
-    """Take three facts of strong convexity along descent."""
-    return landscapes.fact_rows(Draws(members, root_seed, device), size, steps)
+def convex(
+    *, members: int, size: int, steps: int, rest_steps: int, device: str, root_seed: int
+) -> Rows:
+    """Take three facts of strong convexity along descent, and where two rules come to rest."""
+    return landscapes.fact_rows(Draws(members, root_seed, device), size, steps, rest_steps)
 
 
-def plateau(*, sgd_rate: float, normalised_rate: float, sign_rate: float, most_steps: int) -> Rows:
+def plateau(
+    *,
+    sgd_rates: list[float],
+    normalised_rates: list[float],
+    sign_rates: list[float],
+    most_steps: int,
+) -> Rows:
     """Descend from a plateau into a narrow well."""
-    rates = {"sgd": sgd_rate, "normalised": normalised_rate, "sign": sign_rate}
-    return landscapes.well_rows(rates, most_steps)
+    rates = {"sgd": sgd_rates, "normalised": normalised_rates, "sign": sign_rates}
+    return well.well_rows(rates, most_steps)
 
 
 def rescaling(

@@ -44,7 +44,7 @@ def measure_trust_region(trust_region: Any) -> dict[str, Metric]:
 
 
 def measure_convex(convex: Any) -> dict[str, Metric]:
-    """Measure the slack of the facts of strong convexity."""
+    """Measure the slack of the facts of strong convexity, and where two rules rest."""
     return measures.convex(convex)
 
 
@@ -119,14 +119,15 @@ def draw_expansion(trust_region: Any) -> Any:
 
 def draw_convex_facts(convex: Any) -> Any:
     """Three facts of strong convexity along gradient descent: larger over smaller side, never below one.
-    Paths that start on the eigenvector of the least curvature stay at one in the first two.
+    Paths that start on the eigenvector of the least curvature stay at one in the first two. Right: what is
+    left late in a path by steps J/|J|², whatever their rate, and by descent.
     """
     return path_figures.convex_facts(convex)
 
 
 def draw_plateau(plateau: Any) -> Any:
-    """From a plateau into a narrow well. Descent at nearly its largest stable rate hardly moves for long;
-    steps of fixed length, in a ball or a box, walk in at once.
+    """From a plateau into a narrow well, every rule at the rate of its grid that is soonest in the well for
+    good. Descent hardly moves for long; steps of fixed length, in a ball or a box, walk in at once.
     """
     return path_figures.plateau(plateau)
 

@@ -154,7 +154,7 @@ def statistics(found: Moments) -> dict[str, Tensor]:
     return {
         "norm_ratio": whole,
         "coordinate_median": ratio.nanmedian(1).values,
-        "bound_excess": torch.where(root > 0, ratio - 1, -1.0).amax(1).clamp(min=0),
+        "bound_excess": torch.where(root > 0, ratio - 1, -1.0).amax(1),
         "density": torch.stack([_density(one[one.isfinite()]) for one in ratio]),
     }
 

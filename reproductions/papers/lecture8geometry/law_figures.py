@@ -21,6 +21,7 @@ _RESIDUALS = {
     "pairing": "⟨gradient, point⟩",
     "scalar": "w = s w̃: rate times s²",
     "newton": "Newton under A",
+    "newton_saddle": "the same, not convex",
     "gauss_newton": "Gauss-Newton under A",
     "natural": "natural gradient under A",
     "natural_seminorm": "the same, F singular, seen by F",

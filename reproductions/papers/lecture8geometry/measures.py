@@ -37,7 +37,17 @@ def identities(table: Any) -> dict[str, Metric]:
 
 def exponents(table: Any) -> dict[str, Metric]:
     """Fit the exponent of s of every rule's step."""
-    return {f"exponent_{arm}": exponent(select(table, arm=arm), "s") for arm in arms(table)}
+    found = {f"exponent_{arm}": exponent(select(table, arm=arm), "s") for arm in arms(table)}
+    for arm, power in {"normalised": 1, "inverse_norm": 0}.items():
+        found[f"step_ratio_{arm}"] = exact(ratio_error(select(table, arm=arm), power))
+    return found
+
+
+def ratio_error(part: Any, power: int) -> float:
+    """Return the largest deviation from 1 of s^power times a step over the same at s = 1."""
+    s, sizes = np.unique(part["s"]), by_seed(part, "s")
+    scaled = s[:, None] ** power * sizes
+    return float(np.abs(scaled / scaled[np.argmin(np.abs(s - 1))] - 1).max())
 
 
 def exponent(part: Any, of: str) -> Metric:
@@ -75,9 +85,11 @@ def kl(table: Any) -> dict[str, Metric]:
     excess = select(table, quantity="kl_excess")
     moves = [select(table, quantity="bernoulli_move", arm=arm)["value"].item()
              for arm in ("logit", "probability")]  # fmt: skip
+    logit = select(table, quantity="bernoulli_move", arm="logit")["logit"].item()
+    known = 1 / (1 + float(np.exp(logit)))  # y - p for y = 1, 0.33181223 at logit 0.7
     return {
         "kl_ratio_order": exponent(excess, "shrink"),
-        "residual_bernoulli": exact(abs(moves[0] - moves[1])),
+        "residual_bernoulli": exact(max(abs(move - known) for move in moves)),
     }
 
 
@@ -114,12 +126,18 @@ def convex(table: Any) -> dict[str, Metric]:
         for fact in ("polyak", "distance", "inner")
     }
     tight = select(slack, arm=["polyak", "distance"], start="lowest")
-    return found | {"slack_lowest": exact(tight["value"].abs().max())}
+    rest = select(table, quantity="rest")
+    return found | {
+        "slack_lowest": exact(tight["value"].abs().max()),
+        "rest_sgd": exact(select(rest, arm="sgd")["value"].max()),
+        "rest_inverse_norm": exact(select(rest, arm="inverse_norm")["value"].min()),
+    }
 
 
 def plateau(table: Any) -> dict[str, Metric]:
-    """Return the range of |g| over the distance on the way, and the ratio of step counts."""
+    """Return the least |g| over mu times the distance on the way, and the ratio of step counts."""
     size = select(table, arm="normalised", quantity="gradient_per_distance")["value"]
+    mu = select(table, quantity="least_curvature")["value"].item()
     steps, arrived = {}, {}
     for arm in ("sgd", "normalised"):
         row = select(table, arm=arm, quantity="steps")
@@ -127,7 +145,7 @@ def plateau(table: Any) -> dict[str, Metric]:
     ratio = exact(steps["sgd"] / steps["normalised"])
     if not arrived["sgd"]:
         ratio = ratio._replace(note="descent had not arrived: at least this")
-    return {"plateau_gradient_range": exact(size.min() / size.max()), "plateau_step_ratio": ratio}
+    return {"plateau_gradient_share": exact(size.min() / mu), "plateau_step_ratio": ratio}
 
 
 def rescaling(table: Any) -> dict[str, Metric]:
@@ -166,7 +184,8 @@ def averages(table: Any) -> dict[str, Metric]:
     """Return the equivalent sample sizes, the weights inside the windows, and the flat memory."""
     found = {}
     for arm in ("beta1", "beta2"):
-        found[f"window_{arm}"] = exact(_one(table, arm, "equivalent_sample_size"))
+        found[f"window_nominal_{arm}"] = exact(_one(table, arm, "nominal_window"))
+        found[f"window_sample_{arm}"] = exact(_one(table, arm, "equivalent_sample_size"))
         found[f"window_weight_{arm}"] = exact(_one(table, arm, "window_weight"))
     flat, moving = (_one(table, arm, "memory") for arm in ("flat", "beta2"))
     return found | {"window_flat_memory": exact(flat / moving)}

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from reproductions.harness.tables import Rows
-from reproductions.optim.natural import divergence
+from reproductions.optim.natural import divergence, fisher_matrix
+from reproductions.optim.objective import Autograd
 from reproductions.papers.lecture8geometry.draws import Draws
 from reproductions.papers.lecture8geometry.rules import path, step
 from reproductions.problems.gaussian_fit import CHARTS, GaussianFit
@@ -17,6 +19,7 @@ from reproductions.problems.reparametrised import Charted
 KL_UNITS = {"kl_excess": "1", "bernoulli_move": "1"}
 PATH_UNITS = {"x": "1", "y": "1", "gap": "1", "level": "nat"}
 METHODS = ("sgd", "natural")
+LOGIT = 0.7  # of the Bernoulli model, whose two steps are sigmoid(-0.7)
 _START, _DATA = (0.0, 2.0), (1.5, 0.7)  # (mu, sigma)
 _GRID = (81, 61)
 
@@ -27,7 +30,7 @@ def kl_rows(draws: Draws, shrinks: Sequence[float]) -> Rows:
     loss, theta = draws.network((4, 3), 60, "softmax")
     direction = draws.points(theta.shape[1], stream=30)
     direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True)
-    fisher = loss.gauss_newton(theta)
+    fisher = fisher_matrix(loss.outputs, theta)
     form = (direction * (fisher @ direction[..., None])[..., 0]).sum(1)
     before = loss.outputs(theta)
     for place, h in enumerate(shrinks):
@@ -35,12 +38,21 @@ def kl_rows(draws: Draws, shrinks: Sequence[float]) -> Rows:
         rows.add(arm="softmax", quantity="kl_excess", value=(change / (h**2 * form / 2) - 1).cpu(),
                  seed=range(draws.members), index=place, shrink=h)  # fmt: skip
     for arm, move in bernoulli_moves().items():
-        rows.add(arm=arm, quantity="bernoulli_move", value=move)
+        rows.add(arm=arm, quantity="bernoulli_move", value=move, logit=LOGIT)
     return rows
 
 
-class _Bernoulli:
-    """The loss -log p of one success, with the Fisher matrix, of the probability p itself."""
+class _Logit:
+    """The loss -log sigmoid(z) of one success, with its Fisher matrix, all by torch from z."""
+
+    gradient = staticmethod(Autograd(lambda z: softplus(-z)[:, 0]).gradient)
+
+    def gauss_newton(self, theta: Tensor) -> Tensor:
+        return fisher_matrix(lambda z: z[..., None], theta, "bernoulli")
+
+
+class _Probability:
+    """The loss -log p of one success, with its Fisher matrix 1 / (p (1 - p)), by hand from p."""
 
     def gradient(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         return -theta.log()[:, 0], -1 / theta
@@ -49,18 +61,13 @@ class _Bernoulli:
         return (1 / (theta * (1 - theta)))[..., None]
 
 
-def _logistic_slope(theta: Tensor) -> Tensor:
-    return (torch.sigmoid(theta) * torch.sigmoid(-theta))[..., None]
-
-
-def bernoulli_moves(logit: float = 0.7, alpha: float = 1.0) -> dict[str, float]:
+def bernoulli_moves(logit: float = LOGIT, alpha: float = 1.0) -> dict[str, float]:
     """Return dp to first order of one natural step from the logit and from p, for y = 1."""
     theta = torch.tensor([[logit]], dtype=torch.float64)
-    by_logit = Charted(_Bernoulli(), torch.sigmoid, _logistic_slope)
-    slope = by_logit.jacobian(theta)[:, 0]
+    moved = step("natural", _Logit(), theta, alpha)
     return {
-        "logit": float(slope * step("natural", by_logit, theta, alpha)),
-        "probability": float(step("natural", _Bernoulli(), torch.sigmoid(theta), alpha)),
+        "logit": float(torch.func.jvp(torch.sigmoid, (theta,), (moved,))[1]),
+        "probability": float(step("natural", _Probability(), torch.sigmoid(theta), alpha)),
     }
 
 

@@ -115,7 +115,7 @@ def _ends(table: Any, region: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _rim(region: str, centre: tuple[float, float], radius: float) -> Any:
     from matplotlib.patches import Circle, Rectangle
 
-    drawn = {
+    drawn: dict[str, Any] = {
         "facecolor": "#08306b",
         "alpha": 0.09,
         "edgecolor": "#08306b",
@@ -128,8 +128,8 @@ def _rim(region: str, centre: tuple[float, float], radius: float) -> Any:
 
 
 def convex_facts(table: Any) -> Any:
-    """Draw larger over smaller side of the facts along descent, one panel a fact."""
-    figure, axes = style.new_figure(1, 3, width=10.5, height=3.9, sharey=True)
+    """Draw larger over smaller side of the facts along descent, one panel a fact, and the rests."""
+    figure, (*axes, last) = style.new_figure(1, 4, width=13.0, height=3.9)
     titles = {
         "polyak": "|g|² over 2µ (f − f*)",
         "distance": "|g| over µ |x − x*|",
@@ -146,10 +146,27 @@ def convex_facts(table: Any) -> Any:
             ax.plot([], [], color=own.colour, lw=1.8, ls=own.linestyle, label=text)
         style.reference(ax, None, 1.0, "the bound", kind="derived")
         ax.set(yscale="log", xlabel="step", title=title)
+        ax.sharey(axes[0])
     axes[0].set_ylabel("larger side over smaller")
+    _rests(last, select(table, quantity="rest"))
     style.note(axes[0], f"n = {values.shape[1]} bowls; condition number 30")
     style.legend(figure)
     return figure
+
+
+def _rests(ax: Any, part: Any) -> None:
+    """Draw what is left of the excess by steps J/|J|^2 against their rate, and by descent."""
+    own, other = law_figures.look("inverse_norm"), law_figures.look("sgd")
+    steps = select(part, arm="inverse_norm")
+    rates, left = np.unique(steps["rate"]), by_seed(steps, "rate")
+    ax.fill_between(rates, left.min(axis=1), left.max(axis=1), color=own.colour, alpha=0.18, lw=0)
+    ax.plot(rates, np.median(left, axis=1), color=own.colour, ls=own.linestyle, lw=2, ms=7,
+            marker=own.marker, label="steps J / |J|²")  # fmt: skip
+    descent = select(part, arm="sgd")["value"]
+    ax.axhspan(descent.min(), descent.max(), color=other.colour, alpha=0.25, lw=0)
+    ax.axhline(descent.median(), color=other.colour, ls=other.linestyle, lw=2, label="descent, 1/L")
+    ax.set(xscale="log", yscale="log", xlabel="rate of J / |J|², in f(start) − f*",
+           ylabel="largest late (f − f*) / start's", title="Rest: J/|J|² and descent")  # fmt: skip
 
 
 def plateau(table: Any) -> Any:
@@ -163,18 +180,20 @@ def plateau(table: Any) -> Any:
         )
         arrived = bool(x["arrived"].iloc[0])
         count = int(select(table, arm=rule, quantity="steps")["value"].item())
-        text = f"{law_figures.name(rule)}: {count} steps" if arrived else (
-            f"{law_figures.name(rule)}: not there after {count} steps")  # fmt: skip
+        text = f"{law_figures.name(rule)}, rate {x['rate'].iloc[0]:g}: " + (
+            f"{count} steps" if arrived else f"not there after {count} steps"
+        )
         left.plot(x["value"], y["value"], color=own.colour, ls=own.linestyle, lw=2, marker=own.marker,
                   ms=6, markevery=max(1, len(x) // 8), label=text)  # fmt: skip
         right.plot(loss["step"] + 1, -loss["value"], color=own.colour, ls=own.linestyle, lw=2,
                    marker=own.marker, ms=6, markevery=max(1, len(loss) // 6))  # fmt: skip
-    left.plot(0, 1, "o", ms=10, mfc="none", mec=_INK, mew=1.4)
-    left.annotate("start", (0, 1), xytext=(8, 8), textcoords="offset points", fontsize=9)
+    start = x["value"].iloc[0], y["value"].iloc[0]
+    left.plot(*start, "o", ms=10, mfc="none", mec=_INK, mew=1.4)
+    left.annotate("start", start, xytext=(8, 8), textcoords="offset points", fontsize=9)
     left.set(xlabel="x", ylabel="y", title="Level sets of the well")
     right.set(
         xscale="log", yscale="log", xlabel="step + 1", ylabel="depth −f", title="Depth reached"
     )
-    style.note(right, "until nine tenths of the depth; one start, no noise")
+    style.note(right, "until nine tenths of the depth for good; one start, no noise")
     style.legend(figure)
     return figure

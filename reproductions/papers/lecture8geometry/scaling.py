@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 
 from reproductions.harness.tables import Rows
+from reproductions.papers.lecture8geometry.composed import Composed
 from reproductions.papers.lecture8geometry.draws import Draws
 from reproductions.papers.lecture8geometry.equivariance import EXAMPLES, MODELS
 from reproductions.papers.lecture8geometry.rules import FIRST_ORDER, SECOND_ORDER, step
-from reproductions.problems.reparametrised import Reparametrised
 
 UNITS = {"step_size": "1"}
 
@@ -23,7 +23,7 @@ def rows(draws: Draws, scales: Sequence[float]) -> Rows:
         loss, theta = draws.network(widths, EXAMPLES, head)
         unit = torch.eye(theta.shape[1], dtype=theta.dtype, device=theta.device)
         for place, s in enumerate(scales):
-            other = Reparametrised(loss, unit / s)
+            other = Composed(loss, unit / s, head)
             moved = other.original(step(name, other, other.coordinates(theta), 1.0))
             size = torch.linalg.vector_norm(moved, dim=1)
             rows.add(arm=name, quantity="step_size", value=size.cpu(), seed=range(draws.members),

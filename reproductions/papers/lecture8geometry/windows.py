@@ -11,8 +11,8 @@ from torch import Tensor
 from reproductions.harness.tables import Rows
 from reproductions.optim.transform import running_mean
 
-UNITS = {"weight": "1", "equivalent_sample_size": "1", "window_weight": "1", "memory": "1",
-         "level": "1"}  # fmt: skip
+UNITS = {"weight": "1", "equivalent_sample_size": "1", "nominal_window": "1",
+         "window_weight": "1", "memory": "1", "level": "1"}  # fmt: skip
 FLAT = "flat"
 _FORGOTTEN = 0.1  # of an old level: what is left when it counts as forgotten
 _KEPT = 200
@@ -33,6 +33,7 @@ def rows(betas: dict[str, float], ages: int, change: int) -> Rows:
         rows.add(arm=name, quantity="weight", value=weights[kept], step=kept, beta=beta)
         size = 1 / float((weights**2).sum())
         rows.add(arm=name, quantity="equivalent_sample_size", value=size, beta=beta)
+        rows.add(arm=name, quantity="nominal_window", value=2 / float(weights[0]), beta=beta)
         inside = float(weights[:window].sum())
         rows.add(arm=name, quantity="window_weight", value=inside, beta=beta, window=window)
     _add_memory(rows, [*betas, FLAT], forgetting(list(betas.values()), change, 12 * change))
