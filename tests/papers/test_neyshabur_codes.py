@@ -82,6 +82,19 @@ def test_the_mended_repository_rescales_by_kappa_with_one_ratio():
     assert torch.equal(later.ratio, state.ratio)
 
 
+def test_kappa_adds_up_where_gradients_of_the_copy_are_kept():
+    theta, x, y = example()
+    _, grad = MLP(LAYOUT).gradient(theta, x, y)
+    method = codes.repository(LAYOUT, range, accumulate=True)
+    first, state = method.update(grad, method.init(theta), theta)
+    mended = codes.repository(LAYOUT, range)
+    torch.testing.assert_close(first, mended.update(grad, mended.init(theta), theta)[0])
+    at = 1.1 * theta
+    second, _ = method.update(grad, state, at)
+    kappa = path_scaling(LAYOUT, theta) + path_scaling(LAYOUT, at)
+    torch.testing.assert_close(second, 0.9 * first - 0.01 * grad / kappa * state.ratio)
+
+
 def test_measures_of_the_codes_say_the_same(table: pd.DataFrame):
     found = toy_measures.codes(table)
     assert found["codes_generator_minus_momentum"].value == 0

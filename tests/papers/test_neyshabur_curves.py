@@ -19,7 +19,7 @@ from reproductions.papers.neyshabur2015path import (
 from tests.rows import as_table, quiet, synthetic_mnist
 
 PLAN = sweeps.Plan(
-    hidden=12, epochs=3, batch=50, seeds=2, selection_seeds=1, validation=50,
+    hidden=12, epochs=3, batch=50, seeds=2, selection_epochs=2, validation=50,
     alphas={"sgd": [0, 1], "adagrad": [1, 2], "path_sgd": [1, 2]}, keep=1.0, train_examples=100,
     root_seed=1,
 )  # fmt: skip
@@ -67,7 +67,8 @@ def test_dropout_changes_the_training(table: pd.DataFrame, dropped: pd.DataFrame
 def test_the_recorded_curve_is_that_of_a_plain_loop(table: pd.DataFrame, images: networks.Images):
     """One member of the ensemble against torch's own network and loss."""
     layout = networks.network(784, PLAN.hidden)
-    alpha = table[(table.quantity == "chosen_alpha") & (table.arm == "path_sgd")].value.iloc[0]
+    chosen = table[(table.quantity == "chosen_alpha") & (table.arm == "path_sgd")]
+    alpha = chosen[chosen.seed == 1].value.iloc[0]
     theta = networks.starts(layout, [1], PLAN.root_seed, "cpu")[:, 0].clone()
     method = path_sgd(layout, 10.0**-alpha)
     state = method.init(theta)
@@ -108,11 +109,51 @@ def test_the_step_size_is_the_one_that_reaches_the_smallest_error_soonest(
 
 def test_the_chosen_step_size_has_the_smallest_validation_error(table: pd.DataFrame):
     errors = table[table.quantity == "validation_error"]
-    for (arm, start), own in errors.groupby(["arm", "start"]):
-        best = own.loc[own.value.idxmin()].value
-        chosen = table[(table.quantity == "chosen_alpha") & (table.arm == arm)]
-        alpha = chosen[chosen.start == start].value.item()
-        assert own[own.alpha == alpha].value.min() == best
+    assert errors.step.max() == PLAN.selection_epochs
+    chosen = table[table.quantity == "chosen_alpha"].set_index(["arm", "start", "seed"]).value
+    for (arm, start, seed), own in errors.groupby(["arm", "start", "seed"]):
+        if start == "balanced":  # all seeds have one choice, by their mean
+            own = errors[(errors.arm == arm) & (errors.start == start)]
+            own = own.groupby(["alpha", "step"]).value.mean().reset_index()
+        best = own[own.value == own.value.min()]
+        soonest = best[best.step == best.step.min()]
+        assert chosen[arm, start, seed] in soonest.alpha.tolist()
+    for seed in range(PLAN.seeds):
+        assert chosen["path_sgd", "unbalanced", seed] == chosen["path_sgd", "balanced", seed]
+
+
+def test_every_seed_and_start_is_trained_with_its_own_choice(
+    images: networks.Images, monkeypatch: pytest.MonkeyPatch
+):
+    chosen = [[0, 3], [1, 2]]
+    monkeypatch.setattr(sweeps, "_choose", lambda *given: chosen[: given[3].seeds])
+    made = as_table(sweeps.compare(images, PLAN._replace(epochs=1), quiet))
+    last = made[(made.quantity == "train_loss") & (made.step == 1)].set_index(
+        ["arm", "start", "seed"]
+    )
+    for seed, own in enumerate(chosen):
+        for start, alpha in zip(curve_measures.STARTS, own, strict=True):
+            assert last.alpha["sgd", start, seed] == alpha
+        assert last.alpha["sgd_larger", "balanced", seed] == own[0] - 0.5
+        assert last.alpha["sgd_smaller", "balanced", seed] == own[0] + 0.5
+    alone = as_table(sweeps.compare(images, PLAN._replace(epochs=1, seeds=1), quiet))
+    alone = alone[(alone.quantity == "train_loss") & (alone.step == 1) & (alone.arm == "sgd")]
+    wanted = last.value["sgd"].unstack("seed")[0]
+    for start, value in zip(alone.start, alone.value, strict=True):
+        assert value == pytest.approx(wanted[start], rel=1e-5)
+
+
+def test_a_seed_takes_the_best_neighbour_by_the_training_loss():
+    rows = Rows(sweeps.UNITS)
+    losses = {"sgd": [0.5, 0.5], "sgd_larger": [0.25, 1.0], "sgd_smaller": [1.0, 0.125]}
+    errors = {"sgd": [0.1, 0.1], "sgd_larger": [0.2, 0.05], "sgd_smaller": [0.0, 0.3]}
+    for quantity, given in (("train_loss", losses), ("test_error", errors)):
+        for arm, values in given.items():
+            rows.add(arm=arm, quantity=quantity, value=np.tile(values, (2, 1)), seed=np.arange(2),
+                     step=np.arange(2)[:, None], start="balanced", alpha=1)  # fmt: skip
+    area, test = curve_measures.finest(as_table(rows), "sgd")
+    assert area == pytest.approx(np.log([0.25, 0.125]))
+    assert test == pytest.approx([0.2, 0.3])
 
 
 def test_images_held_out_are_not_trained_on(images: networks.Images):
@@ -183,9 +224,11 @@ def made_up(sgd_test: list[float], path_test: list[float]) -> pd.DataFrame:
             rows.add(quantity="train_loss", value=loss, seed=np.arange(2), **where)
             test = path_test if arm == "path_sgd" else sgd_test
             if start == "balanced":
-                for alpha, times in ((0.5, 2.0), (1.5, 0.5 if arm == "sgd" else 1.0)):
-                    rows.add(quantity="train_loss", value=loss * times, seed=np.arange(2),
-                             **{**where, "arm": f"{arm}_between", "alpha": alpha})  # fmt: skip
+                for beside, times in (("larger", 2.0), ("smaller", 0.5 if arm == "sgd" else 1.0)):
+                    other = {**where, "arm": f"{arm}_{beside}"}
+                    rows.add(quantity="train_loss", value=loss * times, seed=np.arange(2), **other)
+                    rows.add(quantity="test_error", value=np.tile(test, (3, 1)) - 0.1 * (times < 1),
+                             seed=np.arange(2), **other)  # fmt: skip
             rows.add(quantity="test_error", value=np.tile(test, (3, 1)), seed=np.arange(2), **where)
     return as_table(rows)
 
@@ -196,7 +239,8 @@ def test_gaps_and_ratios_are_those_of_curves_made_up():
     assert values == pytest.approx({
         "mnist_sgd_area_gap": np.log(2), "mnist_adagrad_area_gap": np.log(2), "mnist_path_gap": 0.0,
         "mnist_path_minus_sgd_area": -1.5 * np.log(2), "mnist_path_minus_sgd_test": -0.075,
-        "mnist_path_minus_sgd_finer": -0.5 * np.log(2), "mnist_path_minus_adagrad_area": 0.0, "mnist_epochs_ratio_sgd": 0.5,
+        "mnist_path_minus_sgd_finer": -0.5 * np.log(2), "mnist_path_minus_sgd_finer_test": 0.025,
+        "mnist_path_minus_adagrad_area": 0.0, "mnist_epochs_ratio_sgd": 0.5,
         "mnist_epochs_ratio_adagrad": 1.0,
     }, abs=1e-12)  # fmt: skip
 
@@ -205,6 +249,7 @@ def test_a_set_counts_as_better_where_the_whole_interval_is():
     better, mixed = made_up([0.2, 0.3], [0.1, 0.25]), made_up([0.2, 0.3], [0.1, 0.35])
     found = curve_measures.sets_with_better_test_error({"one": better, "two": mixed})
     assert found["sets_with_better_test_error"].value == 1
+    assert found["sets_with_better_finer_test_error"].value == 0
 
 
 def test_a_run_that_diverged_counts_as_untrained_from_there_on(table: pd.DataFrame):
@@ -218,6 +263,8 @@ def test_a_run_that_diverged_counts_as_untrained_from_there_on(table: pd.DataFra
     gap = curve_measures.plain(broken, "mnist")["mnist_sgd_area_gap"]
     assert np.isfinite(gap.value) and "1 runs diverged" in gap.note
     assert np.isnan(curve_measures.largest_gap(broken, "sgd").value)
+    one, other = (curve(table, "sgd", start) for start in curve_measures.STARTS)
+    assert curve_measures.largest_gap(table, "sgd").value == (np.abs(other - one) / one).max()
     assert curve_figures.row(broken).axes
 
 

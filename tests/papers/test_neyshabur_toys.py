@@ -118,8 +118,18 @@ def test_an_area_of_a_run_that_diverged_never_wins(balanced: pd.DataFrame):
     broken = balanced.copy()
     bad = (broken.arm == "sgd") & (broken.alpha == 1) & (broken.step == 2)
     broken.loc[bad, ["value", "status"]] = [np.nan, "diverged: made up"]
-    assert toy_measures.best_alpha(broken, "balanced") == 3
+    assert toy_measures.best_alphas(broken, "balanced").tolist() == [3, 3]
     assert np.isinf(toy_measures.sgd_areas(broken, "balanced")[0]).all()
+
+
+def test_every_seed_and_start_has_its_own_best_step_size(balanced: pd.DataFrame):
+    swapped = balanced.copy()  # the step sizes of one seed and start change names
+    one = (swapped.arm == "sgd") & (swapped.start == "unbalanced") & (swapped.seed == 1)
+    swapped.loc[one, "alpha"] = 4 - swapped.loc[one, "alpha"]
+    before, after = (toy_measures.best_alphas(of, "unbalanced") for of in (balanced, swapped))
+    assert (before[0], 4 - before[1]) == tuple(after)
+    gaps = [toy_measures.figure_1a(of)["balance_sgd_area_gap"].value for of in (balanced, swapped)]
+    assert gaps[0] == pytest.approx(gaps[1])
 
 
 def test_kappa_at_the_balanced_start_is_of_the_expected_size(balanced: pd.DataFrame):

@@ -2,7 +2,8 @@
 
 The MATLAB package of 2015 puts the ReLU on the output layer too and sums gradients over the
 minibatch where the text has no such scale; its step size is fixed at 0.1. The PyTorch repository
-of 2018 (bneyshabur/path-sgd) rescales gradients in a loop over a generator that is used up.
+of 2018 (bneyshabur/path-sgd) rescales gradients in a loop over a generator that is used up, and
+reads kappa from gradients that it never sets back to zero, so that they add up over the steps.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ REPOSITORY_STEP, REPOSITORY_MOMENTUM = 0.01, 0.9
 
 
 class Plan(NamedTuple):
-    """How every arm is trained; `alpha` is Path-SGD's, chosen by the paper's rule."""
+    """How every arm is trained; `alpha` is Path-SGD's, fixed in the configuration."""
 
     hidden: int
     epochs: int
@@ -69,12 +70,14 @@ class ClippedMLP(MLP):
 class RepositoryState(NamedTuple):
     t: Tensor  # ()
     ratio: Tensor  # (E, 1), fixed at the first step
+    kappa: Tensor  # (E, P), the sum over steps where they add up
     inner: Any  # of SGD with momentum
 
 
 def repository(
-    layout: Layout, names: Callable[[int], Iterable[int]], lr: float = REPOSITORY_STEP
-) -> Transform:
+    layout: Layout, names: Callable[[int], Iterable[int]], lr: float = REPOSITORY_STEP,
+    *, accumulate: bool = False,
+) -> Transform:  # fmt: skip
     """Return the update of the PyTorch repository: rescaled gradients, then SGD with momentum.
 
     At the first step the ratio sqrt(sum |g| / sum |g / kappa|^2) over parameters is fixed; then,
@@ -83,6 +86,7 @@ def repository(
     Args:
         names: made once with the number of parameter tensors; what it returns is looped over both
             times. An iterator, as in the repository, is used up by the first loop; a range is not.
+        accumulate: kappa is the sum of those of all steps, as in the repository.
     """
     inner, spans = momentum(lr, REPOSITORY_MOMENTUM), list(_spans(layout))
     parameters: list[Iterable[int]] = []
@@ -90,12 +94,15 @@ def repository(
     def init(theta: Tensor) -> RepositoryState:
         parameters[:] = [names(len(spans))]
         ratio = theta.new_ones(len(theta), 1)
-        return RepositoryState(theta.new_zeros(()), ratio, inner.init(theta))
+        return RepositoryState(
+            theta.new_zeros(()), ratio, torch.zeros_like(theta), inner.init(theta)
+        )
 
     def update(
         grad: Tensor, state: RepositoryState, theta: Tensor
     ) -> tuple[Tensor, RepositoryState]:
         kappa, scaled, ratio = path_scaling(layout, theta), grad.clone(), state.ratio
+        kappa = kappa + state.kappa if accumulate else kappa
         if state.t == 0:
             size = path_size = torch.zeros_like(ratio)
             for number in parameters[0]:
@@ -107,7 +114,7 @@ def repository(
             own = spans[number]
             scaled[:, own] = grad[:, own] / kappa[:, own] * ratio
         step, moved = inner.update(scaled, state.inner, theta)
-        return step, RepositoryState(state.t + 1, ratio, moved)
+        return step, RepositoryState(state.t + 1, ratio, kappa, moved)
 
     return Transform(init, update, lambda state: inner.rate(state.inner))
 
@@ -140,7 +147,8 @@ def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
         "default_step": (summed, same("path_sgd", PACKAGE_STEP)),
         "default_step_sgd": (summed, same("sgd", PACKAGE_STEP)),
         "momentum": (plain, momentum(REPOSITORY_STEP, REPOSITORY_MOMENTUM)),
-        "generator": (plain, repository(layout, as_published)),
+        "generator": (plain, repository(layout, as_published, accumulate=True)),
+        "generator_mended": (plain, repository(layout, range, accumulate=True)),
         "mended": (plain, repository(layout, range)),
     }
     outcomes = {}

@@ -8,14 +8,21 @@ from typing import Any
 import numpy as np
 
 from reproductions.harness import style
-from reproductions.harness.tables import select
-from reproductions.papers.neyshabur2015path.curve_measures import METHODS, STARTS, area, test_gap
+from reproductions.harness.tables import by_seed, select
+from reproductions.papers.neyshabur2015path.curve_measures import (
+    METHODS,
+    STARTS,
+    area,
+    neighbours,
+    test_gap,
+)
 
 PANELS = {
     "train_loss": "training cross-entropy (nat)",
     "train_error": "training 0/1 error (fraction)",
     "test_error": "test 0/1 error (fraction)",
 }
+HIGHEST_ERROR = 0.95  # where a choice without a mean is marked
 DASHES = {"balanced": "-", "unbalanced": (0.0, (2.2, 1.3))}
 
 
@@ -67,7 +74,8 @@ def selection(tables: Mapping[str, Any]) -> Any:
         ax.set(title=title, xlabel="alpha of the step size 10^-alpha")
         ax.set_xticks(sorted(errors.alpha.unique()))
         style.note(
-            ax, "ring: chosen; smallest over epochs, mean over selection seeds; missing: diverged"
+            ax,
+            "smallest over epochs, mean over seeds; missing: a seed diverged; rings: chosen",
         )
     axes[0][0].set_ylabel("validation error (fraction)")
     style.legend(figure, columns=5)
@@ -75,14 +83,16 @@ def selection(tables: Mapping[str, Any]) -> Any:
 
 
 def _tried(ax: Any, rows: Any, table: Any, arm: str, start: str) -> None:
-    whole = rows.assign(value=np.where(rows.status == "ok", rows.value, np.nan))
-    means = whole.groupby(["alpha", "step"]).value.apply(lambda v: v.mean(skipna=False))
-    best = means.unstack("step").min(axis=1, skipna=False)
+    found = by_seed(rows, "alpha", "step").min(1).mean(1)  # nan where a seed diverged
+    at, chosen = np.unique(rows.alpha), select(table, quantity="chosen_alpha", arm=arm, start=start)
     own = look(arm, start)
-    ax.plot(best.index, best.to_numpy(), color=own.colour, ls=own.linestyle, marker=own.marker,
+    ax.plot(at, found, color=own.colour, ls=own.linestyle, marker=own.marker,
             mec="white", mew=0.5, label=f"{style.label(arm)}, {start}")  # fmt: skip
-    chosen = select(table, quantity="chosen_alpha", arm=arm, start=start).value.item()
-    ax.plot(chosen, best[chosen], "o", ms=12, mfc="none", mec=own.colour, mew=1.3)
+    # a choice of which another seed diverged has no mean: it is marked at the top of the axis
+    for alpha, times in chosen.value.value_counts().items():
+        height = found[at.tolist().index(alpha)]
+        ax.plot(alpha, height if np.isfinite(height) else HIGHEST_ERROR, "o", ms=7 + 2 * times,
+                mfc="none", mec=own.colour, mew=1.3)  # fmt: skip
 
 
 def finer_grid(tables: Mapping[str, Any]) -> Any:
@@ -90,13 +100,9 @@ def finer_grid(tables: Mapping[str, Any]) -> Any:
     figure, axes = style.new_figure(1, len(tables), squeeze=False, height=3.7)
     for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
         for arm in ("sgd", "path_sgd"):
-            chosen = select(table, quantity="chosen_alpha", arm=arm, start="balanced").value.item()
-            found = {chosen: area(table, arm, "balanced")}
-            rows = select(table, quantity="train_loss", arm=f"{arm}_between")
-            for alpha in np.unique(rows.alpha):
-                found[alpha] = area(select(rows, alpha=alpha), f"{arm}_between", "balanced")
-            _areas(ax, found, chosen, arm)
-        ax.set(title=title, xlabel="alpha of the step size 10^-alpha")
+            areas = [area(table, one, "balanced") for one in neighbours(arm)]
+            _areas(ax, dict(zip((0.0, 0.5, -0.5), areas, strict=True)), arm)
+        ax.set(title=title, xlabel="decades from the step size of the rule", xticks=[-0.5, 0, 0.5])
         count = table.seed.nunique()
         style.note(
             ax, f"mean over n = {count} seeds, bars: smallest to largest; ring: the rule's choice"
@@ -106,13 +112,13 @@ def finer_grid(tables: Mapping[str, Any]) -> Any:
     return figure
 
 
-def _areas(ax: Any, found: Mapping[float, np.ndarray], chosen: float, arm: str) -> None:
+def _areas(ax: Any, found: Mapping[float, np.ndarray], arm: str) -> None:
     at, own = sorted(found), style.look(arm)
     mean = np.array([found[alpha].mean() for alpha in at])
     ends = [[abs(of(found[a]) - found[a].mean()) for a in at] for of in (np.min, np.max)]
     ax.errorbar(at, mean, yerr=ends, color=own.colour, ls=own.linestyle, marker=own.marker, ms=7,
                 mec="white", mew=0.5, capsize=3, label=style.label(arm))  # fmt: skip
-    ax.plot(chosen, mean[at.index(chosen)], "o", ms=14, mfc="none", mec=own.colour, mew=1.3)
+    ax.plot(0, mean[at.index(0)], "o", ms=14, mfc="none", mec=own.colour, mew=1.3)
 
 
 def final_test(tables: Mapping[str, Any]) -> Any:

@@ -49,7 +49,7 @@ def mnist(
     epochs: int,
     batch: int,
     seeds: int,
-    selection_seeds: int,
+    selection_epochs: int,
     alphas_sgd: list[int],
     alphas_adagrad: list[int],
     alphas_path_sgd: list[int],
@@ -63,7 +63,7 @@ def mnist(
     held = networks.images(data, images, test_images, device)
     alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
     plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_seeds, validation, alphas, 1.0, train_examples,
+        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, 1.0, train_examples,
         root_seed,
     )  # fmt: skip
     return sweeps.compare(held, plan, progress)
@@ -79,7 +79,7 @@ def cifar(
     epochs: int,
     batch: int,
     seeds: int,
-    selection_seeds: int,
+    selection_epochs: int,
     alphas_sgd: list[int],
     alphas_adagrad: list[int],
     alphas_path_sgd: list[int],
@@ -93,7 +93,7 @@ def cifar(
     held = networks.images(data, images, test_images, device, side)
     alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
     plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_seeds, validation, alphas, 1.0, train_examples,
+        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, 1.0, train_examples,
         root_seed,
     )  # fmt: skip
     return sweeps.compare(held, plan, progress)
@@ -108,7 +108,7 @@ def mnist_dropout(
     epochs: int,
     batch: int,
     seeds: int,
-    selection_seeds: int,
+    selection_epochs: int,
     alphas_sgd: list[int],
     alphas_adagrad: list[int],
     alphas_path_sgd: list[int],
@@ -123,7 +123,7 @@ def mnist_dropout(
     held = networks.images(data, images, test_images, device)
     alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
     plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_seeds, validation, alphas, keep, train_examples,
+        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, keep, train_examples,
         root_seed,
     )  # fmt: skip
     return sweeps.compare(held, plan, progress)
@@ -139,7 +139,7 @@ def cifar_dropout(
     epochs: int,
     batch: int,
     seeds: int,
-    selection_seeds: int,
+    selection_epochs: int,
     alphas_sgd: list[int],
     alphas_adagrad: list[int],
     alphas_path_sgd: list[int],
@@ -154,7 +154,7 @@ def cifar_dropout(
     held = networks.images(data, images, test_images, device, side)
     alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
     plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_seeds, validation, alphas, keep, train_examples,
+        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, keep, train_examples,
         root_seed,
     )  # fmt: skip
     return sweeps.compare(held, plan, progress)

@@ -74,15 +74,15 @@ def draw_invariance(chains: Any) -> Any:
 
 
 def draw_starts(balance: Any) -> Any:
-    """Quantiles of kappa over the weights of each layer at the balanced and the unbalanced start. Dashed: the
-    expected mean at the balanced one, outputs / hidden units in the first two layers and 1 in the last.
+    """Quantiles of kappa over the weights of each layer at the balanced and the unbalanced start of seed 0, the
+    only one drawn. Dashed: the expected mean at the balanced one, outputs / hidden units in the first two layers and 1 in the last.
     """
     return toy_figures.starts(balance)
 
 
 def draw_figure_1a(balance: Any) -> Any:
     """Figure 1 a. Training loss of SGD from the balanced and the unbalanced start of the same function, each
-    at its best step size (left), and after the last epoch at every step size tried (right).
+    seed at its own best step size (left), and after the last epoch at every step size tried (right).
     """
     return toy_figures.figure_1a(balance)
 
@@ -96,7 +96,7 @@ def draw_divergence(balance: Any) -> Any:
 
 def draw_mnist(mnist: Any) -> Any:
     """Figure 2, MNIST. Training cross-entropy, training and test 0/1 error of SGD, AdaGrad and Path-SGD from
-    the balanced and the unbalanced start, each with the step size of the paper's rule. Published values
+    the balanced and the unbalanced start, each seed with the step size of the paper's rule. Published values
     were not available.
     """
     return curve_figures.row(mnist)
@@ -104,7 +104,7 @@ def draw_mnist(mnist: Any) -> Any:
 
 def draw_cifar(cifar: Any) -> Any:
     """Figure 2, CIFAR-10. Training cross-entropy, training and test 0/1 error of SGD, AdaGrad and Path-SGD
-    from the balanced and the unbalanced start, each with the step size of the paper's rule. Published
+    from the balanced and the unbalanced start, each seed with the step size of the paper's rule. Published
     values were not available.
     """
     return curve_figures.row(cifar)
@@ -133,14 +133,16 @@ def draw_figure_2_test(mnist: Any, cifar: Any) -> Any:
 
 def draw_step_sizes(mnist: Any, cifar: Any, mnist_dropout: Any, cifar_dropout: Any) -> Any:
     """How the step sizes were chosen: smallest error on held-out images against alpha for every method and
-    start; the ring is the choice of the paper's rule.
+    start; rings are the choices of the paper's rule, one of
+    all seeds from the balanced start and one a seed from the unbalanced one, larger where more seeds share it.
     """
     return curve_figures.selection(_tables(mnist, cifar, mnist_dropout, cifar_dropout))
 
 
 def draw_finer_grid(mnist: Any, cifar: Any) -> Any:
     """What the coarse grid decides: mean over epochs of the log training loss from the balanced start, at the
-    whole alpha of the paper's rule and half a decade to either side of it; lower is faster.
+    step size of the paper's rule and half a decade to either side of it; lower is faster. AdaGrad was not
+    tried between decades.
     """
     return curve_figures.finer_grid({"MNIST": mnist, "CIFAR-10": cifar})
 
@@ -154,7 +156,7 @@ def draw_degradation(mnist: Any, cifar: Any, mnist_dropout: Any, cifar_dropout: 
 
 def draw_codes(codes: Any) -> Any:
     """What public codes change, each change as an arm: ReLU on the outputs, summed gradients and the step size
-    of the MATLAB package; the PyTorch repository as published and with its generator mended.
+    of the MATLAB package; the PyTorch repository as published, with its generator mended, and with kappa not adding up.
     """
     return toy_figures.codes(codes)
 

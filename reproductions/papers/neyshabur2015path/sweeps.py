@@ -41,6 +41,7 @@ class Plan(NamedTuple):
 
     Fields:
         validation: images held out while the step size is chosen, of those there are.
+        selection_epochs: for how many epochs every step size is tried.
         alphas: method -> the exponents alpha of the step sizes 10^-alpha.
         keep: probability with which a hidden unit is kept in training; 1 is no dropout.
         train_examples: training images on which loss and error are evaluated.
@@ -50,7 +51,7 @@ class Plan(NamedTuple):
     epochs: int
     batch: int
     seeds: int
-    selection_seeds: int
+    selection_epochs: int
     validation: int
     alphas: dict[str, list[int]]
     keep: float
@@ -59,18 +60,22 @@ class Plan(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What one ensemble trains: for every seed, every (start, alpha)."""
+    """What one ensemble trains: seeds 0, 1, ..., each with as many settings."""
 
-    seeds: Sequence[int]
-    settings: list[tuple[int, float]]  # number of the start, alpha
+    settings: list[list[tuple[int, float]]]  # of a seed: (number of the start, alpha), ...
+
+    @property
+    def seeds(self) -> Sequence[int]:
+        """Return the seeds."""
+        return range(len(self.settings))
 
     def members(self) -> list[tuple[int, int, float]]:
         """Return (seed, number of the start, alpha) of every member."""
-        return [(seed, *setting) for seed in self.seeds for setting in self.settings]
+        return [(seed, *one) for seed in self.seeds for one in self.settings[seed]]
 
 
 def compare(data: Images, plan: Plan, progress: Progress) -> Rows:
-    """Choose the step size of each method and start, then train on all images, epoch by epoch.
+    """Choose the step size of each method, seed and start, then train on all images.
 
     Whole decades are coarse: without dropout SGD and Path-SGD are trained half a decade to either
     side of the choice too, from the balanced start, as arms of their own.
@@ -82,10 +87,12 @@ def compare(data: Images, plan: Plan, progress: Progress) -> Rows:
         chosen = _choose(rows, method, data, plan, tell)
         done += share * SELECTION_SHARE
         tell = part(progress, done, share * (1 - SELECTION_SHARE))
-        _train(rows, method, method, list(chosen.items()), data, plan, tell)
+        _train(rows, [method] * len(STARTS), method, [[*enumerate(own)] for own in chosen], data,
+               plan, tell)  # fmt: skip
         if plan.keep == 1 and method != "adagrad":
-            between = [(0, chosen[0] - HALF), (0, chosen[0] + HALF)]
-            _train(rows, f"{method}_between", method, between, data, plan, lambda *_: None)
+            between = [[(0, own[0] - HALF), (0, own[0] + HALF)] for own in chosen]
+            arms = [f"{method}_larger", f"{method}_smaller"]
+            _train(rows, arms, method, between, data, plan, lambda *_: None)
         done += share * (1 - SELECTION_SHARE)
     return rows
 
@@ -105,13 +112,15 @@ def smallest_soonest(curves: np.ndarray) -> int:
 
 def _choose(
     rows: Rows, method: str, data: Images, plan: Plan, progress: Progress
-) -> dict[int, int]:
-    """Return start -> alpha, and add the validation errors that it was chosen by.
+) -> list[list[int]]:
+    """Return the alphas [seed][start], and add the validation errors that they were chosen by.
 
-    Path-SGD is tried from the balanced start alone: the other would give the same curves.
+    Every seed is an unbalanced start of its own, so each gets a choice of its own there; balanced
+    starts differ by chance alone and share one, by the mean over seeds. Path-SGD is tried from the
+    balanced start alone: the other would give the same curves.
     """
     tried, alphas = (0,) if method == "path_sgd" else (0, 1), plan.alphas[method]
-    group = Group(range(plan.selection_seeds), [(start, a) for start in tried for a in alphas])
+    group = Group([[(start, a) for start in tried for a in alphas]] * plan.seeds)
     fitted = _split(data, plan)
     problem = _problem(fitted, group, plan)
 
@@ -119,15 +128,17 @@ def _choose(
         _, error = problem.evaluate(seen.theta, fitted.test, fitted.test_labels)
         return {"validation_error": error}
 
-    outcome = _run(
-        method, problem, group, fitted, plan, range(1, plan.epochs + 1), observe, progress
-    )
-    value = _add(rows, method, group, outcome, range(1, plan.epochs + 1))["validation_error"]
-    means = value.reshape(plan.epochs, plan.selection_seeds, len(tried), len(alphas)).mean(1)
-    found = [alphas[smallest_soonest(means[:, k].T)] for k in range(len(tried))]
-    chosen = {number: found[min(number, len(tried) - 1)] for number in range(len(STARTS))}
-    for number, best in chosen.items():
-        rows.add(arm=method, quantity="chosen_alpha", value=best, start=STARTS[number], alpha=best)
+    epochs = range(1, plan.selection_epochs + 1)
+    outcome = _run(method, problem, group, fitted, epochs, plan, observe, progress)
+    value = _add(rows, [method] * len(group.settings[0]), group, outcome, epochs)
+    tries = value["validation_error"].reshape(len(epochs), plan.seeds, len(tried), len(alphas))
+    shared = alphas[smallest_soonest(tries[:, :, 0].mean(1).T)]
+    chosen = [[shared, shared] for _ in group.seeds]
+    for seed in group.seeds if len(tried) > 1 else ():
+        chosen[seed][1] = alphas[smallest_soonest(tries[:, seed, 1].T)]
+    best = np.array(chosen)  # (S, 2)
+    rows.add(arm=method, quantity="chosen_alpha", value=best, seed=np.array(group.seeds)[:, None],
+             start=np.array(STARTS), alpha=best)  # fmt: skip
     return chosen
 
 
@@ -142,11 +153,11 @@ def _split(data: Images, plan: Plan) -> Images:
 
 
 def _train(
-    rows: Rows, arm: str, method: str, settings: list[tuple[int, float]], data: Images, plan: Plan,
-    progress: Progress,
+    rows: Rows, arms: list[str], method: str, settings: list[list[tuple[int, float]]],
+    data: Images, plan: Plan, progress: Progress,
 ) -> None:  # fmt: skip
     """Train with the given step sizes on all images and add what every epoch gives."""
-    group = Group(range(plan.seeds), settings)
+    group = Group(settings)
     problem, some = _problem(data, group, plan), slice(plan.train_examples)
 
     def observe(seen: Snapshot) -> dict[str, Tensor]:
@@ -158,8 +169,8 @@ def _train(
         }  # fmt: skip
 
     epochs = range(plan.epochs + 1)
-    outcome = _run(method, problem, group, data, plan, epochs, observe, progress)
-    _add(rows, arm, group, outcome, epochs)
+    outcome = _run(method, problem, group, data, epochs, plan, observe, progress)
+    _add(rows, arms, group, outcome, epochs)
 
 
 def _problem(data: Images, group: Group, plan: Plan) -> MLP:
@@ -173,27 +184,31 @@ def _problem(data: Images, group: Group, plan: Plan) -> MLP:
 
 
 def _run(
-    method: str, problem: MLP, group: Group, data: Images, plan: Plan, epochs: range,
+    method: str, problem: MLP, group: Group, data: Images, epochs: range, plan: Plan,
     observe: Observe, progress: Progress,
 ) -> Outcome:  # fmt: skip
     """Train every member of a group, those of a seed on the same minibatches."""
     layout = network(data.train.shape[1], plan.hidden)
     indices = minibatches(len(data.train), plan.batch, group.seeds, plan.root_seed)
     both = starts(layout, group.seeds, plan.root_seed, str(data.train.device))
-    theta = both[:, [start for start, _ in group.settings]].flatten(0, 1)
-    rates = [10.0**-alpha for _, _, alpha in group.members()]
+    seed, start, alphas = zip(*group.members(), strict=True)
+    theta, rates = both[list(seed), list(start)], [10.0**-alpha for alpha in alphas]
     return train(
         problem, transform(method, layout, rates), theta,
-        Batches(data.train, data.labels, indices), steps=plan.epochs * indices.per_epoch,
+        Batches(data.train, data.labels, indices), steps=epochs[-1] * indices.per_epoch,
         record_at=[epoch * indices.per_epoch for epoch in epochs], observe=observe,
         progress=progress,
     )  # fmt: skip
 
 
 def _add(
-    rows: Rows, arm: str, group: Group, outcome: Outcome, epochs: range
+    rows: Rows, arms: list[str], group: Group, outcome: Outcome, epochs: range
 ) -> dict[str, np.ndarray]:
-    """Add what was recorded, (T, E), and return it, not finite where it is no result."""
+    """Add what was recorded, (T, E), and return it, not finite where it is no result.
+
+    Args:
+        arms: of the settings of a seed, in their order.
+    """
     seed, start, alpha = (np.array(column) for column in zip(*group.members(), strict=True))
     found = {}
     for quantity, tensor in outcome.records.items():
@@ -201,7 +216,7 @@ def _add(
         status = told(value, outcome.status_at())
         found[quantity] = np.where(status == "ok", value, np.nan)
         rows.add(
-            arm=arm, quantity=quantity, value=found[quantity], seed=seed,
+            arm=arms * len(group.seeds), quantity=quantity, value=found[quantity], seed=seed,
             step=np.array(epochs)[:, None], status=status,
             start=np.array(STARTS)[start], alpha=alpha,
         )  # fmt: skip

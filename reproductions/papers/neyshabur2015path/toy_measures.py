@@ -92,25 +92,27 @@ def sgd_areas(table: Any, start: str) -> np.ndarray:
     return np.where(np.isfinite(areas), areas, np.inf)
 
 
-def best_alpha(table: Any, start: str) -> float:
-    """Return the exponent of SGD's step size that has the smallest mean area from a start."""
+def best_alphas(table: Any, start: str) -> np.ndarray:
+    """Return for each seed the exponent of SGD's step size that has the smallest area."""
     alphas = np.unique(select(table, arm="sgd", quantity="train_loss").alpha)
-    return float(alphas[sgd_areas(table, start).mean(1).argmin()])
+    return alphas[sgd_areas(table, start).argmin(0)]
 
 
 def figure_1a(table: Any) -> dict[str, Metric]:
     """Measure Figure 1 a, and how rounding parts the curves of Path-SGD."""
-    areas = {start: sgd_areas(table, start) for start in STARTS}
-    best = {start: areas[start][areas[start].mean(1).argmin()] for start in STARTS}
+    best = {start: sgd_areas(table, start).min(0) for start in STARTS}
     found = {"balance_sgd_area_gap": paired_difference(best["unbalanced"], best["balanced"])}
     digits = {}
     for precision in ("float32", "float64"):
         rows = select(table, arm="path_sgd", precision=precision)
         one, other = (curves(rows, "train_loss", "path_sgd", start) for start in STARTS)
-        found[f"balance_path_gap_{precision}"] = over_seeds((np.abs(other - one) / one).max(0))
+        found[f"balance_path_gap_{precision}"] = over_seeds(
+            (np.abs(other - one) / one).max(0), np.max
+        )
         digits[precision] = np.log10(by_seed(select(rows, quantity="weight_gap"), "step")[-1])
     found["balance_gap_digits"] = paired_difference(digits["float32"], digits["float64"])
     found["balance_gap_growth"] = growth(table, "float32")
+    found["balance_gap_growth_float64"] = growth(table, "float64")
     return found
 
 
@@ -136,6 +138,7 @@ def codes(table: Any) -> dict[str, Metric]:
         f"codes_{arm}_log_ratio": paired_difference(np.log(last(arm)), reference)
         for arm in ("relu_outputs", "default_step", "default_step_sgd", "momentum", "mended")
     }
+    accumulated = np.log(last("generator_mended")) - np.log(last("mended"))
     summed = np.abs(last("summed") / last("reference") - 1)
     difference = {
         arm: select(table, arm=arm, quantity="weight_difference").value.max()
@@ -146,6 +149,7 @@ def codes(table: Any) -> dict[str, Metric]:
     ]
     away = np.abs(np.log(steps[1] / steps[0]))
     return found | {
+        "codes_accumulation_log_ratio": over_seeds(accumulated),
         "codes_sum_difference": over_seeds(summed, np.max),
         "codes_generator_minus_momentum": exact(float(difference["generator"])),
         "codes_mended_step_ratio": over_seeds(np.exp(away), _geometric_mean),
