@@ -110,7 +110,9 @@ def linear_layers(module: nn.Module) -> list[nn.Linear]:
     for name, layer in named:
         for own in layer.parameters():
             if used.setdefault(own.data_ptr(), name) != name:
-                raise ValueError(f"{name} shares weights with {used[own.data_ptr()]}, or is used twice")
+                raise ValueError(
+                    f"{name} shares weights with {used[own.data_ptr()]}, or is used twice"
+                )
     return [layer for _, layer in named]
 
 

@@ -104,12 +104,7 @@ def repository(
         kappa, scaled, ratio = path_scaling(layout, theta), grad.clone(), state.ratio
         kappa = kappa + state.kappa if accumulate else kappa
         if state.t == 0:
-            size = path_size = torch.zeros_like(ratio)
-            for number in parameters[0]:
-                own = spans[number]
-                size = size + grad[:, own].norm(dim=1, keepdim=True)
-                path_size = path_size + (grad[:, own] / kappa[:, own]).square().sum(1, True)
-            ratio = (size / path_size).sqrt()
+            ratio = _first_ratio(grad, kappa, [spans[number] for number in parameters[0]])
         for number in parameters[0]:
             own = spans[number]
             scaled[:, own] = grad[:, own] / kappa[:, own] * ratio
@@ -117,6 +112,15 @@ def repository(
         return step, RepositoryState(state.t + 1, ratio, kappa, moved)
 
     return Transform(init, update, lambda state: inner.rate(state.inner))
+
+
+def _first_ratio(grad: Tensor, kappa: Tensor, spans: Iterable[slice]) -> Tensor:
+    """Return sqrt(sum |g| / sum |g / kappa|^2) over parameters, (E, 1)."""
+    size = path_size = grad.new_zeros(len(grad), 1)
+    for own in spans:
+        size = size + grad[:, own].norm(dim=1, keepdim=True)
+        path_size = path_size + (grad[:, own] / kappa[:, own]).square().sum(1, True)
+    return (size / path_size).sqrt()
 
 
 def as_published(count: int) -> Iterator[int]:
