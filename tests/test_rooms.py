@@ -20,7 +20,7 @@ from reproductions.harness.dataset_registry import REAL, SYNTHETIC
 from reproductions.harness.errors import UserError
 from reproductions.harness.report_readme import section
 from reproductions.harness.rooms import DOORS, KEY, Room, find_rooms
-from reproductions.harness.settings import RESERVED, SCALES, signature
+from reproductions.harness.settings import RESERVED, SCALES, experiments, signature
 from reproductions.harness.source_modules import read_tree
 from reproductions.harness.statistics import Metric
 from reproductions.harness.tables import COLUMNS, OK, read_points, read_provenance, read_table
@@ -163,9 +163,7 @@ def test_the_paper_is_cited(room: Room) -> None:
 
 @each_room
 def test_every_experiment_is_configured_and_the_other_way_round(room: Room) -> None:
-    tree = read_tree(room.folder / "experiment.py")
-    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-    assert {name for name in names if name[0] != "_"} == set(room.config.experiments)
+    assert experiments(room.folder / "experiment.py").keys() == set(room.config.experiments)
 
 
 @cases("experiment")
@@ -182,8 +180,7 @@ def test_settings_bind_to_the_signature_at_every_scale(room: Room, experiment: s
 def test_an_experiment_takes_keywords_and_returns_rows(room: Room, experiment: str) -> None:
     path = room.folder / "experiment.py"
     assert signature(path, experiment)  # raises for anything but keyword-only arguments
-    (function,) = (n for n in read_tree(path).body if getattr(n, "name", "") == experiment)
-    assert isinstance(function, ast.FunctionDef)
+    function = experiments(path)[experiment]
     assert ast.unparse(function.returns or ast.Constant(None)) == "Rows"
     assert ast.get_docstring(function)
     assert not function.args.kwonlyargs or not any(function.args.kw_defaults)

@@ -152,17 +152,32 @@ def _data(value: Any, scales: Iterable[str], path: Path, where: str) -> dict[str
     return {scale: bind(name, "str", path, f"{where}.{scale}") for scale, name in named.items()}
 
 
+def experiments(path: Path) -> dict[str, ast.FunctionDef]:
+    """Return the experiments of a source: public functions, and further names of them.
+
+    `cifar = mnist` at the top level makes an experiment that differs from another in its settings
+    alone.
+    """
+    found: dict[str, ast.FunctionDef] = {}
+    for node in read_tree(path).body:
+        if isinstance(node, ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            if node.value.id in found:
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                found |= dict.fromkeys(names, found[node.value.id])
+    return {name: node for name, node in found.items() if not name.startswith("_")}
+
+
 def signature(path: Path, name: str) -> dict[str, ast.arg]:
     """Return the keyword-only arguments of an experiment, from its source.
 
     Raises:
         UserError: no such function, or one that takes positional arguments.
     """
-    tree = read_tree(path)
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    functions = experiments(path)
     if name not in functions:
-        public = [known for known in functions if not known.startswith("_")]
-        raise UserError(f"no experiment is called {name!r}{nearest(name, public)}", file=path)
+        raise UserError(f"no experiment is called {name!r}{nearest(name, functions)}", file=path)
     arguments = functions[name].args
     if arguments.args or arguments.posonlyargs or arguments.vararg or arguments.kwarg:
         message = "an experiment takes keyword-only arguments: def name(*, ...)"

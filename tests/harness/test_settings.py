@@ -20,6 +20,7 @@ from reproductions.harness.settings import (
     SCALES,
     Config,
     Run,
+    experiments,
     read_config,
     read_run,
     resolve,
@@ -275,6 +276,13 @@ def test_unknown_experiments_and_scales_are_named(
 def test_an_experiment_takes_keywords_only(source: Path, name: str) -> None:
     with pytest.raises(UserError, match=f"experiment.py: {name}: an experiment takes keyword-only"):
         signature(source, name)
+
+
+def test_a_further_name_of_an_experiment_is_one_too(tmp_path: Path) -> None:
+    source = tmp_path / "experiment.py"
+    source.write_text(SOURCE + "fourth = fifth = first\nsixth = _helper\nSIZES = 3\n")
+    assert set(experiments(source)) == {*("first", "second", "third"), "fourth", "fifth", "sixth"}
+    assert signature(source, "fifth").keys() == signature(source, "first").keys()
 
 
 def test_a_source_that_is_not_python_is_named_with_its_line(tmp_path: Path) -> None:

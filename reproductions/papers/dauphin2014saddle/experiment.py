@@ -107,7 +107,7 @@ def descent_mnist(
     root_seed: int,
     progress: Progress,
 ) -> Rows:
-    """Train with momentum SGD, damped and saddle-free Newton (Figure 3 a to c)."""
+    """Train with momentum SGD, damped and saddle-free Newton (Figure 3 a to c; d to f on CIFAR-10)."""
     search = descents.Search(samples, rates, batches, momenta)
     plan = descents.Plan(
         activation,
@@ -123,42 +123,7 @@ def descent_mnist(
     return descents.compare(pixels(data, side, images, device), widths, seeds, plan, progress)
 
 
-def descent_cifar(
-    *,
-    data: Dataset,
-    side: int,
-    images: int,
-    widths: list[int],
-    activation: str,
-    scheme: str,
-    seeds: list[int],
-    epochs: int,
-    updates_per_epoch: int,
-    passes: int,
-    dampings: list[float],
-    samples: int,
-    rates: list[float],
-    batches: list[int],
-    momenta: list[float],
-    ablations: bool,
-    device: str,
-    root_seed: int,
-    progress: Progress,
-) -> Rows:
-    """Train with momentum SGD, damped and saddle-free Newton (Figure 3 d to f)."""
-    search = descents.Search(samples, rates, batches, momenta)
-    plan = descents.Plan(
-        activation,
-        scheme,
-        epochs,
-        updates_per_epoch,
-        passes,
-        dampings,
-        ablations,
-        search,
-        root_seed,
-    )
-    return descents.compare(pixels(data, side, images, device), widths, seeds, plan, progress)
+descent_cifar = descent_mnist
 
 
 def autoencoder(

@@ -43,95 +43,6 @@ def balance(
 def mnist(
     *,
     data: Dataset,
-    hidden: int,
-    images: int,
-    validation: int,
-    epochs: int,
-    batch: int,
-    seeds: int,
-    selection_epochs: int,
-    alphas_sgd: list[int],
-    alphas_adagrad: list[int],
-    alphas_path_sgd: list[int],
-    train_examples: int,
-    test_images: int,
-    device: str,
-    root_seed: int,
-    progress: Progress,
-) -> Rows:
-    """Train SGD, AdaGrad and Path-SGD from both starts on MNIST (Figure 2)."""
-    held = networks.images(data, images, test_images, device)
-    alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
-    plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, 1.0, train_examples,
-        root_seed,
-    )  # fmt: skip
-    return sweeps.compare(held, plan, progress)
-
-
-def cifar(
-    *,
-    data: Dataset,
-    side: int,
-    hidden: int,
-    images: int,
-    validation: int,
-    epochs: int,
-    batch: int,
-    seeds: int,
-    selection_epochs: int,
-    alphas_sgd: list[int],
-    alphas_adagrad: list[int],
-    alphas_path_sgd: list[int],
-    train_examples: int,
-    test_images: int,
-    device: str,
-    root_seed: int,
-    progress: Progress,
-) -> Rows:
-    """Train SGD, AdaGrad and Path-SGD from both starts on CIFAR-10 (Figure 2)."""
-    held = networks.images(data, images, test_images, device, side)
-    alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
-    plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, 1.0, train_examples,
-        root_seed,
-    )  # fmt: skip
-    return sweeps.compare(held, plan, progress)
-
-
-def mnist_dropout(
-    *,
-    data: Dataset,
-    hidden: int,
-    images: int,
-    validation: int,
-    epochs: int,
-    batch: int,
-    seeds: int,
-    selection_epochs: int,
-    alphas_sgd: list[int],
-    alphas_adagrad: list[int],
-    alphas_path_sgd: list[int],
-    keep: float,
-    train_examples: int,
-    test_images: int,
-    device: str,
-    root_seed: int,
-    progress: Progress,
-) -> Rows:
-    """Train the same with dropout on MNIST (Figure 3)."""
-    held = networks.images(data, images, test_images, device)
-    alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
-    plan = sweeps.Plan(
-        hidden, epochs, batch, seeds, selection_epochs, validation, alphas, keep, train_examples,
-        root_seed,
-    )  # fmt: skip
-    return sweeps.compare(held, plan, progress)
-
-
-def cifar_dropout(
-    *,
-    data: Dataset,
     side: int,
     hidden: int,
     images: int,
@@ -150,7 +61,7 @@ def cifar_dropout(
     root_seed: int,
     progress: Progress,
 ) -> Rows:
-    """Train the same with dropout on CIFAR-10 (Figure 3)."""
+    """Train SGD, AdaGrad and Path-SGD from both starts (Figure 2; Figure 3 with dropout)."""
     held = networks.images(data, images, test_images, device, side)
     alphas = {"sgd": alphas_sgd, "adagrad": alphas_adagrad, "path_sgd": alphas_path_sgd}
     plan = sweeps.Plan(
@@ -158,6 +69,9 @@ def cifar_dropout(
         root_seed,
     )  # fmt: skip
     return sweeps.compare(held, plan, progress)
+
+
+cifar = mnist_dropout = cifar_dropout = mnist
 
 
 def codes(
