@@ -162,10 +162,11 @@ def experiments(path: Path) -> dict[str, ast.FunctionDef]:
     for node in read_tree(path).body:
         if isinstance(node, ast.FunctionDef):
             found[node.name] = node
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
-            if node.value.id in found:
-                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-                found |= dict.fromkeys(names, found[node.value.id])
+        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Name)):
+            continue
+        if node.value.id in found:
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            found |= dict.fromkeys(names, found[node.value.id])
     return {name: node for name, node in found.items() if not name.startswith("_")}
 
 

@@ -1,0 +1,160 @@
+"""Teleportation of fully connected networks: other weights, the same function.
+
+A change of basis gives every hidden unit a factor tau other than zero; inputs and outputs have 1.
+Weights and thresholds become
+
+    V_ab = W_ab tau_b / tau_a          c_b = b_b tau_b          from unit a to unit b
+
+and an activation rho becomes tau rho(z / tau), which for tau > 0 is rho again where rho is
+positively homogeneous (ReLU, leaky ReLU, linear). The gradient by V is the gradient by W over the
+same factor, so the sums over squares below are bilinear in tau^2 and 1 / tau^2: the norms of many
+teleports of a network need none of them.
+
+tau is (E, U), the factors of all hidden units, first layer to last. For modules of torch see
+module_teleport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from reproductions.optim.change_of_basis import draw_each
+from reproductions.optim.layout import Layout
+
+
+class Factors(NamedTuple):
+    """What multiplies a layer: a weight by outputs over inputs, a threshold by outputs."""
+
+    inputs: Tensor  # (E, fan_in), tau of the units below
+    outputs: Tensor  # (E, fan_out), tau of the units above
+
+
+def units(layout: Layout) -> int:
+    """Return U, the number of hidden units: the length of a change of basis."""
+    return sum(layout.widths[1:-1])
+
+
+def random_basis(
+    layout: Layout, seeds: Sequence[int], sigma: float, *, kind: str = "intra", root_seed: int = 0
+) -> Tensor:
+    """Draw a change of basis (E, U), float64; see `change_of_basis.draw_each`."""
+    return draw_each(seeds, units(layout), sigma, kind=kind, root_seed=root_seed)
+
+
+def factors(layout: Layout, tau: Tensor) -> list[Factors]:
+    """Return the factors of every layer.
+
+    Raises:
+        ValueError: where tau is not (E, U), or a factor is zero or not finite, naming the first.
+    """
+    if tau.dim() != 2 or tau.shape[1] != units(layout):
+        raise ValueError(f"tau must have shape (E, {units(layout)}), got {tuple(tau.shape)}")
+    bad = ~(tau.isfinite() & (tau != 0))
+    if bad.any():
+        member, unit = (int(number) for number in bad.nonzero()[0])
+        value = float(tau[member, unit])
+        raise ValueError(f"tau of member {member}, unit {unit} must be finite and not 0: {value}")
+    one_in, one_out = (tau.new_ones(len(tau), layout.widths[end]) for end in (0, -1))
+    hidden = list(tau.split(list(layout.widths[1:-1]), 1))
+    pairs = zip([one_in, *hidden], [*hidden, one_out], strict=True)
+    return [Factors(below, above) for below, above in pairs]
+
+
+def teleport(layout: Layout, theta: Tensor, tau: Tensor) -> Tensor:
+    """Return theta (E, P) in another basis; activations are the caller's to conjugate.
+
+    Source: Armenta et al. 2023; the formula is the module's.
+
+    Args:
+        theta: (E, P), or (1, P) for E teleports of one network; left alone.
+        tau: (E, U), or (1, U) for one change of basis of all; product of two composes them, and
+            1 / tau brings back.
+
+    Raises:
+        ValueError: where shapes do not fit, or a factor is zero or not finite.
+    """
+    members = max(len(theta), len(tau))
+    if len(theta) not in (1, members) or len(tau) not in (1, members):
+        raise ValueError(f"theta and tau must have as many members, got {len(theta)}, {len(tau)}")
+    own = factors(layout, tau)
+    moved = theta.new_empty(members, theta.shape[1])
+    pairs = zip(layout.views(theta), layout.views(moved), own, strict=True)
+    for (weight, bias), (new_weight, new_bias), (below, above) in pairs:
+        # The inverse is taken in the precision of tau, and each weight is written once.
+        torch.mul(weight, above.unsqueeze(1).to(theta), out=new_weight)
+        new_weight.mul_(below.reciprocal().unsqueeze(2).to(theta))
+        torch.mul(bias, above.to(theta), out=new_bias)
+    return moved
+
+
+def teleport_gradient(layout: Layout, gradient: Tensor, tau: Tensor) -> Tensor:
+    """Return the gradient at the teleported network from that at the network itself, (E, P).
+
+    Source: derived; exact for any factors where activations are conjugated.
+    """
+    return teleport(layout, gradient, 1 / tau)
+
+
+def scaling(layout: Layout, tau: Tensor) -> Tensor:
+    """Return the factor (E, P) of every weight and threshold, in the dtype of tau."""
+    return teleport(layout, tau.new_ones(1, layout.parameters), tau)
+
+
+def norms(layout: Layout, theta: Tensor, tau: Tensor, *, power: int = 2) -> Tensor:
+    """Return sums over weights of theta times factor^power, (T,), for T changes of basis.
+
+    With theta the squares of weights and power 2 this is the squared norm of the teleported
+    network, with squares of a gradient and power -2 that of its gradient, with weights times
+    gradient and power 1 the inner product of both. No teleport is made: a layer is read once for
+    all T.
+
+    Args:
+        theta: (P,), read in float64.
+        tau: (T, U).
+
+    Raises:
+        ValueError: as `factors`.
+    """
+    total = tau.new_zeros(len(tau), dtype=torch.float64)
+    views = layout.views(theta[None].to(torch.float64))
+    for (weight, bias), (below, above) in zip(views, factors(layout, tau), strict=True):
+        ins, outs = below.to(total) ** -power, above.to(total) ** power
+        total += ((ins @ weight[0]) * outs).sum(1) + outs @ bias[0]
+    return total
+
+
+def recover(layout: Layout, theta: Tensor, moved: Tensor) -> Tensor:
+    """Return the change of basis (E, U), float64, that leads from theta to moved, both (E, P).
+
+    Layer by layer from the inputs: with tau of the units below known, tau_b is the least-squares
+    factor between W_ab / tau_a, b_b and V_ab, c_b. Where moved is no teleport of theta the result
+    is the best of its layer alone; teleport by it and compare.
+
+    Raises:
+        ValueError: where shapes do not fit, or a unit has nothing but zeros entering.
+    """
+    found: list[Tensor] = []
+    below = theta.new_ones(len(theta), layout.widths[0], dtype=torch.float64)
+    pairs = list(zip(layout.views(theta), layout.views(moved), strict=True))
+    for (weight, bias), (new_weight, new_bias) in pairs[:-1]:
+        old = torch.cat([weight / below.unsqueeze(2), bias.double().unsqueeze(1)], 1)
+        new = torch.cat([new_weight.double(), new_bias.double().unsqueeze(1)], 1)
+        length = (old * old).sum(1)
+        if (length == 0).any():
+            member, unit = (int(number) for number in (length == 0).nonzero()[0])
+            raise ValueError(f"unit {unit} of hidden layer {len(found)}, member {member}: all zero")
+        below = (old * new).sum(1) / length
+        found.append(below)
+    return torch.cat(found, 1) if found else theta.new_empty(len(theta), 0, dtype=torch.float64)
+
+
+def conjugated(activation: str, values: Tensor, tau: Tensor) -> Tensor:
+    """Return tau rho(z / tau) of values z (E, B, H) with tau (E, H), rho by its torch name."""
+    factor = tau.unsqueeze(1).to(values)
+    rho = getattr(torch, activation, None) or getattr(torch.nn.functional, activation)
+    found: Tensor = factor * rho(values / factor)
+    return found
