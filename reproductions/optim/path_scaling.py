@@ -30,7 +30,7 @@ from reproductions.optim.layout import Layout
 Layers: TypeAlias = Sequence[tuple[Tensor, Tensor | None]]
 
 # Numbers of scratch: what stays in cache, in pieces large enough for threads to share.
-SCRATCH = {"cpu": 1 << 18, "cuda": 1 << 24}
+SCRATCH = {"cpu": 1 << 20, "cuda": 1 << 24}
 
 
 class PathSums(NamedTuple):

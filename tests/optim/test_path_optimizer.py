@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reproductions.optim import path_scaling
 from reproductions.optim.layout import Layout
 from reproductions.optim.path_optimizer import PathSGD
 from reproductions.optim.path_sgd import path_sgd
+from tests.memory import Live
 from tests.paths import F64, data
 
 LAYOUT = Layout((3, 4, 5, 2))
@@ -242,3 +244,19 @@ def test_a_weight_that_is_computed_and_tied_storage_are_refused():
     second.weight = nn.Parameter(first.weight.detach())
     with pytest.raises(ValueError, match="1 shares weights with 0"):
         PathSGD(nn.Sequential(first, second), lr=0.1)
+
+
+def test_a_step_makes_nothing_of_the_size_of_the_weights(monkeypatch: pytest.MonkeyPatch):
+    scratch = 1 << 12
+    monkeypatch.setitem(path_scaling.SCRATCH, "cpu", scratch)
+    model = nn.Sequential(
+        nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 400), nn.ReLU(), nn.Linear(400, 10)
+    )
+    nn.functional.cross_entropy(model(torch.randn(2, 784)), torch.tensor([3, 5])).backward()
+    optimizer, own = PathSGD(model, 0.01), list(model.parameters())
+    with Live([*own, *(part.grad for part in own)]) as live:
+        optimizer.step()
+    weights = 4 * sum(part.numel() for part in own)
+    units = 4 * (784 + 400 + 400 + 10)
+    assert 4 * scratch < live.peak < 8 * scratch + 6 * units < weights / 25
+    assert live.now == 0 and not optimizer.state
