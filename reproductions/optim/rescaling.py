@@ -1,7 +1,8 @@
 """Node-wise rescaling: other weights, the same function, where units are homogeneous.
 
 A hidden unit's incoming weights and bias times c and its outgoing weights over c leave a network
-of ReLU, leaky ReLU or linear units as it is, for every c > 0.
+of ReLU, leaky ReLU or linear units as it is, for every c > 0: a teleport that needs no other
+activations.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from reproductions.optim.device import generator
 from reproductions.optim.layout import Layout
+from reproductions.optim.teleport import teleport
 
 UNBALANCING = 9  # the purpose in a generator's key: which units are rescaled, and how much
 
@@ -34,14 +36,8 @@ def rescale(layout: Layout, theta: Tensor, factors: Sequence[Tensor]) -> Tensor:
     hidden = layout.widths[1:-1]
     if len(factors) != len(hidden):
         raise ValueError(f"factors must be {len(hidden)}, one per hidden layer, got {len(factors)}")
-    moved, ones = theta.clone(), theta.new_ones(1)
     own = [_fitting(theta, factor, width) for factor, width in zip(factors, hidden, strict=True)]
-    for (weight, bias), below, above in zip(
-        layout.views(moved), [ones, *own], [*own, ones], strict=True
-    ):
-        weight.mul_(above.unsqueeze(-2)).div_(below.unsqueeze(-1))
-        bias.mul_(above)
-    return moved
+    return teleport(layout, theta, torch.cat(own, 1)) if own else theta.clone()
 
 
 def _fitting(theta: Tensor, factor: Tensor, width: int) -> Tensor:
@@ -50,7 +46,7 @@ def _fitting(theta: Tensor, factor: Tensor, width: int) -> Tensor:
         raise ValueError(f"factors must have shape {wanted}, got {got}")
     if not (factor.isfinite() & (factor > 0)).all():
         raise ValueError("factors must be positive and finite")
-    return factor.to(theta)
+    return factor.to(theta.device).expand(len(theta), width)
 
 
 def unbalancing_factors(
