@@ -16,7 +16,7 @@ from reproductions.optim.network_loss import NetworkLoss
 
 Progress = Callable[..., None]
 GROUP, GROUP_BYTES = 8, 256 << 20  # searches that go together, and the bytes of their Hessians
-NEAR = 0.0125  # nat: half a bin of the published spectra around their mode
+NEAR = 0.0125  # nat: about the width of MNIST's published bins at the mode, on either side of zero
 ROUNDING = 1e-12  # of the largest |eigenvalue|: smaller ones are zero but for rounding
 SPECTRUM = 1000  # eigenvalues kept of a longer spectrum, evenly by rank
 LEVELS = ("low", "middle", "high")
