@@ -91,7 +91,9 @@ def list_(results: Results = None) -> None:
 def fetch(
     names: Annotated[
         Optional[list[str]],
-        typer.Argument(help="mnist, fashion_mnist, cifar10 or a synthetic_ set; default all used."),
+        typer.Argument(
+            help="mnist, fashion_mnist, cifar10, cifar100, svhn or a synthetic_ set; default all used."
+        ),
     ] = None,
     scale: Scale = None,
     results: Results = None,

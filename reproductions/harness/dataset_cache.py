@@ -33,12 +33,15 @@ def cache_folder(cache: Path | None = None) -> Path:
 
 def complaint_about(raw: RawFile, content: bytes) -> str | None:
     """Return what is wrong with the content of an official file, or None if nothing is."""
-    if len(content) < raw.size:
+    if raw.size is not None and len(content) < raw.size:
         return f"cut short: {len(content)} of {raw.size} bytes"
-    if hashlib.sha256(content).hexdigest() != raw.sha256:
-        return f"wrong checksum: its sha256 is not {raw.sha256}"
-    if raw.sha1 and hashlib.sha1(content, usedforsecurity=False).hexdigest() != raw.sha1:
-        return f"wrong checksum: its SHA-1 is not {raw.sha1}"
+    for called, name, wanted in (
+        ("sha256", "sha256", raw.sha256),
+        ("SHA-1", "sha1", raw.sha1),
+        ("md5", "md5", raw.md5),
+    ):
+        if wanted and hashlib.new(name, content, usedforsecurity=False).hexdigest() != wanted:
+            return f"wrong checksum: its {called} is not {wanted}"
     return None
 
 

@@ -27,6 +27,14 @@ class SourceFailed(Exception):
         return cls(" ".join(str(error).split()) or type(error).__name__)
 
 
+class NotDelivered(UserError):
+    """No source delivered a data set; `reasons` says why of each, in one line."""
+
+    def __init__(self, message: str, reasons: str, file: Path):
+        super().__init__(message, file=file)
+        self.reasons = reasons
+
+
 @contextmanager
 def storage_errors(path: Path, what: str, way_out: str) -> Iterator[None]:
     """Turn an OSError of the block into a UserError that names the file and the way out.

@@ -1,9 +1,11 @@
-"""The official file formats: MNIST's idx, CIFAR-10's binary version, and what sources deliver."""
+"""The official file formats: idx, CIFAR's two versions, MATLAB's, and what sources deliver."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import pickle
 import struct
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
@@ -45,6 +47,9 @@ def decode(spec: DataSpec, content: Mapping[str, bytes]) -> Arrays:
     if spec.layout == "idx":
         images, labels, test_images, test_labels = (decode_idx(part) for part in parts)
         return Arrays(images, labels.astype("<i8"), test_images, test_labels.astype("<i8"))
+    if spec.layout in ("pickle", "mat"):
+        read = decode_pickle if spec.layout == "pickle" else decode_mat
+        return Arrays(*read(parts[0]), *read(parts[1]))
     train = [decode_cifar(part) for part in parts[:-1]]
     images = np.concatenate([batch[0] for batch in train])
     return Arrays(images, np.concatenate([batch[1] for batch in train]), *decode_cifar(parts[-1]))
@@ -78,6 +83,28 @@ def encode_cifar(images: np.ndarray, labels: Sequence[int] | np.ndarray) -> byte
     records[:, 0] = labels
     records[:, 1:] = images.transpose(0, 3, 1, 2).reshape(len(images), -1)
     return records.tobytes()
+
+
+def decode_pickle(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (N, 32, 32, 3) uint8 and fine labels (N,) int64 of CIFAR-100 for Python.
+
+    A pickle can run code: give it only content whose checksum was verified, as torchvision does.
+    """
+    entry = pickle.loads(content, encoding="latin1")  # written by Python 2
+    images = np.asarray(entry["data"], np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(images), np.asarray(entry["fine_labels"], "<i8")
+
+
+def decode_mat(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (N, 32, 32, 3) uint8 and digits (N,) int64 of an SVHN file.
+
+    The file counts its labels from 1 and calls the digit 0 ten; here it is 0.
+    """
+    from scipy.io import loadmat
+
+    held = loadmat(io.BytesIO(content), variable_names=["X", "y"])
+    images = held["X"].astype(np.uint8, copy=False).transpose(3, 0, 1, 2)
+    return np.ascontiguousarray(images), held["y"].ravel().astype("<i8") % 10
 
 
 def decode_cifar_png(stream: IO[bytes]) -> np.ndarray:

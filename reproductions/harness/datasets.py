@@ -18,11 +18,17 @@ from reproductions.harness.dataset_cache import (
     throwaway,
     verify,
 )
-from reproductions.harness.dataset_failures import CACHE_VARIABLE, SourceFailed, storage_errors
+from reproductions.harness.dataset_failures import (
+    CACHE_VARIABLE,
+    NotDelivered,
+    SourceFailed,
+    storage_errors,
+)
 from reproductions.harness.dataset_formats import Arrays, decode
 from reproductions.harness.dataset_registry import REAL, SYNTHETIC, DataSpec
 from reproductions.harness.dataset_sources import sources_of
 from reproductions.harness.dataset_synthetic import LICENCE, SOURCE, synthetic
+from reproductions.harness.dataset_torchvision import import_torchvision as import_torchvision
 from reproductions.harness.errors import UserError, nearest
 from reproductions.harness.files import atomic_path
 
@@ -35,7 +41,8 @@ class Dataset(NamedTuple):
     """A data set with where it came from.
 
     Images are uint8, (N, 28, 28) or (N, 32, 32, 3); labels are int64 (N,). `sha256` is of the
-    decoded arrays, so it does not depend on the source.
+    decoded arrays, so it does not depend on the source. `missing` says why an optional set could
+    not be had; it has no images then.
     """
 
     name: str
@@ -47,6 +54,12 @@ class Dataset(NamedTuple):
     source: str
     licence: str
     synthetic: bool
+    missing: str | None = None
+
+    @property
+    def classes(self) -> int:
+        """Return how many classes there are; labels count from 0."""
+        return int(self.train_labels.max()) + 1
 
     def arrays(self) -> Arrays:
         """Return the four arrays alone."""
@@ -58,6 +71,8 @@ def fetch(name: str, path: Path, cache: Path | None = None, say: Say = print) ->
 
     Real sets are read from the cache if they lie there, else asked for from each source in turn;
     one line says where the set came from. An interrupted fetch leaves nothing that looks finished.
+    An optional set that no source delivers is written as missing, with the reason, so that all else
+    can go on; another fetch asks again.
 
     Args:
         name: one of NAMES.
@@ -76,26 +91,57 @@ def fetch(name: str, path: Path, cache: Path | None = None, say: Say = print) ->
         say(f"{name}: {SOURCE}")
     else:
         raise UserError(f"no data set is called {name!r}{nearest(name, NAMES)}")
+    if dataset.missing and (before := _held(Path(path))):
+        say(f"{name}: {path} was prepared before and stays")
+        return before
     with storage_errors(Path(path), "the prepared data", "choose another results folder"):
         _write(dataset, Path(path))
     return dataset
 
 
+def _held(path: Path) -> Dataset | None:
+    """Return the prepared set at a path, if there is a usable one with images."""
+    try:
+        dataset = load(path)
+    except UserError:
+        return None
+    return None if dataset.missing else dataset
+
+
 def _real(spec: DataSpec, cache: Path, say: Say) -> Dataset:
     """Return a real set from the cache, filled from the first source that delivers if need be."""
+    checked = "sha256" if spec.digest else "md5"
     with storage_errors(cache, "the cache", f"set {CACHE_VARIABLE} to a folder elsewhere"):
         content = read_cache(spec, cache)
         if len(content) == len(spec.files):
             source = origin(spec, cache)
-            say(f"{spec.title}: from the cache {cache / spec.name} ({source}), sha256 verified")
+            say(f"{spec.title}: from the cache {cache / spec.name} ({source}), {checked} verified")
         else:
-            content, source = _obtain(spec, cache, say)
+            try:
+                content, source = _obtain(spec, cache, say)
+            except NotDelivered as error:
+                if not spec.optional:
+                    raise
+                return _missing(spec, cache, error.reasons, say)
             fill_cache(spec, cache, content, source)
-            say(f"{spec.title}: from {source}, sha256 verified, kept in {cache / spec.name}")
+            say(f"{spec.title}: from {source}, {checked} verified, kept in {cache / spec.name}")
     arrays = decode(spec, content)
-    if arrays.digest() != spec.digest:
+    found = arrays.digest()
+    if spec.digest is not None and found != spec.digest:
         raise UserError(f"the decoded arrays do not have the sha256 {spec.digest}", key=spec.name)
-    return Dataset(spec.name, *arrays, spec.digest, source, spec.licence, False)
+    return Dataset(spec.name, *arrays, found, source, spec.licence, False)
+
+
+def _missing(spec: DataSpec, cache: Path, reasons: str, say: Say) -> Dataset:
+    """Return the empty stand-in of an optional set that no source delivered, and say so."""
+    say(
+        f"{spec.title}: not available here, what needs it is not tested; to try again:"
+        f" python -m reproductions fetch {spec.name} (it also looks for {_files(spec)} in"
+        f" {cache / spec.name})"
+    )
+    images, labels = np.empty((0, 1, 1), np.uint8), np.empty(0, "<i8")
+    arrays = Arrays(images, labels, images, labels)
+    return Dataset(spec.name, *arrays, arrays.digest(), "none", spec.licence, False, reasons)
 
 
 def _obtain(spec: DataSpec, cache: Path, say: Say) -> tuple[dict[str, bytes], str]:
@@ -111,18 +157,24 @@ def _obtain(spec: DataSpec, cache: Path, say: Say) -> tuple[dict[str, bytes], st
         except SourceFailed as failure:
             failed.append(f"{source.name}: {failure}")
             say(f"{spec.title}: {failed[-1]}")
-    names = ", ".join(raw.name for raw in spec.files)
-    raise UserError(
+    raise NotDelivered(
         f"no source delivered {spec.title}.\n"
         + "".join(f"  {line}\n" for line in failed)
-        + f"Either mend one of them, or put the official files (plain or .gz) here: {names}",
+        + f"Either mend one of them, or put the official files (plain or .gz) here: {_files(spec)}",
+        reasons="; ".join(failed),
         file=cache / spec.name,
     )
+
+
+def _files(spec: DataSpec) -> str:
+    return ", ".join(raw.name for raw in spec.files)
 
 
 def _write(dataset: Dataset, path: Path) -> None:
     """Write the prepared file atomically; the same data gives the same bytes."""
     facts = {key: getattr(dataset, key) for key in FACTS} | {"format": FORMAT}
+    if dataset.missing:
+        facts["missing"] = dataset.missing
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez(stream, **dataset.arrays()._asdict(), facts=np.array(json.dumps(facts)))
 
@@ -142,7 +194,7 @@ def load(path: Path) -> Dataset:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             facts = json.loads(str(archive["facts"]))
             arrays = Arrays(*(archive[field] for field in Arrays._fields))
-        known = {key: facts[key] for key in FACTS}
+        known = {key: facts[key] for key in FACTS} | {"missing": facts.get("missing")}
     except FileNotFoundError as error:
         raise UserError("there is no such file; fetch the data set first", file=path) from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

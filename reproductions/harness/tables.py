@@ -97,6 +97,19 @@ class Rows:
         self.parts.extend(other.parts)
 
 
+def nothing(reason: str) -> Rows:
+    """Return the rows of an experiment without data: one, of no value, whose status is the reason."""
+    rows = Rows({"measured": "1"})
+    rows.add(arm="none", quantity="measured", value=np.nan, status=reason)
+    return rows
+
+
+def unavailable(data: Mapping[str, Any] | None) -> str | None:
+    """Return why provenance's data set was not there when the table was made; None if it was."""
+    missing = data and data.get("missing")
+    return f"data not available: {data['name']}: {missing}" if data and missing else None
+
+
 def write_table(rows: Rows, path: Path | str, provenance: dict) -> None:
     """Write rows, their units and their provenance as one parquet file, atomically."""
     import pyarrow.parquet as pq

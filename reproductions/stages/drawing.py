@@ -74,7 +74,7 @@ def _draw_one(room: Room, place: Place, tolerant: bool, name: str) -> str:
     if figure is None:
         return reason or f"draw_{name} returned no figure"
     about = tables.provenance()
-    used = {key: about[key] for key in inspect.signature(function).parameters}
+    used = {key: about[key] for key in tables.used(function)}
     meta = _meta(room, place, inspect.getdoc(function) or "", used)
     style.save(figure, place.figures(room).parent, name, meta)
     return ""

@@ -21,6 +21,7 @@ class Tables:
     def __init__(self, room: Room, place: Place):
         self.room, self.place = room, place
         self.read: dict[str, Any] = {}
+        self.empty: dict[str, str | None] = {}
 
     def why_missing(self, experiment: str) -> str | None:
         """Return why an experiment has no table; None if it has one."""
@@ -36,7 +37,19 @@ class Tables:
             return f"the experiment {experiment} failed: {reason}"
         if not self.place.table(self.room, experiment).is_file():
             return f"the experiment {experiment} has not been run"
-        return None
+        return self._without_data(experiment)
+
+    def _without_data(self, experiment: str) -> str | None:
+        """Return why a table has no measurements: its data set was not available."""
+        from reproductions.harness.tables import read_provenance, unavailable
+
+        if experiment not in self.empty:
+            try:
+                about = read_provenance(self.place.table(self.room, experiment))
+            except UserError:  # whoever reads the table says what is wrong with it
+                return None
+            self.empty[experiment] = unavailable(about.get("data"))
+        return self.empty[experiment]
 
     def get(self, experiment: str) -> Any:
         """Return a table."""
@@ -47,30 +60,40 @@ class Tables:
         return self.read[experiment]
 
     def provenance(self) -> dict[str, Any]:
-        """Return experiment -> how its table came about, for every table that is there."""
+        """Return experiment -> how its table came about, for every table that is there.
+
+        Tables that hold no measurements for want of data are told of too.
+        """
         from reproductions.harness.tables import read_provenance
 
         names = self.room.experiments(self.place.scale)
-        there = [name for name in names if self.why_missing(name) is None]
+        there = [n for n in names if self.why_missing(n) is None or self.empty.get(n)]
         return {name: read_provenance(self.place.table(self.room, name)) for name in there}
 
     def call(self, function: Function, tolerant: bool) -> tuple[Any, str]:
         """Call a function of tables; return its result, or None and why there is none.
 
+        A table that the function can do without, an argument with a default, may be missing.
+
         Args:
             tolerant: what the function raises is a reason too.
         """
-        names = list(inspect.signature(function).parameters)
-        reasons = [reason for reason in map(self.why_missing, names) if reason]
+        parameters = inspect.signature(function).parameters.values()
+        needed = [one.name for one in parameters if one.default is one.empty]
+        reasons = [reason for reason in map(self.why_missing, needed) if reason]
         if reasons:
-            return None, "; ".join(reasons)
+            return None, "; ".join(dict.fromkeys(reasons))
         try:
-            return function(**{name: self.get(name) for name in names}), ""
+            return function(**{name: self.get(name) for name in self.used(function)}), ""
         except Exception as error:
             if not tolerant:
                 raise
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             return None, f"{function.__name__} failed: {kind}{error}"
+
+    def used(self, function: Function) -> list[str]:
+        """Return the experiments among a function's arguments whose tables hold measurements."""
+        return [n for n in inspect.signature(function).parameters if self.why_missing(n) is None]
 
 
 def functions(room: Room, prefix: str) -> dict[str, Function]:
@@ -87,7 +110,8 @@ def _from(function: Function, module: str) -> bool:
 
 def data_names(about: Mapping[str, Any]) -> str | list[str] | None:
     """Return the data sets that tables rest on: None, one name, or several."""
-    names = sorted({one["data"]["name"] for one in about.values() if one.get("data")})
+    there = [one["data"] for one in about.values() if one.get("data")]
+    names = sorted({data["name"] for data in there if not data.get("missing")})
     return names if len(names) > 1 else names[0] if names else None
 
 

@@ -123,7 +123,10 @@ def _run(request: Request, progress: Say) -> Path:
         datetime.now().astimezone().isoformat(timespec="milliseconds"),
         time.perf_counter(),
     )
-    rows = getattr(module, name)(**settings, **extra)
+    absent = tables.unavailable(_facts(dataset))
+    if absent:
+        progress(0.0, f"{absent}; its table says so and holds no measurement")
+    rows = tables.nothing(absent) if absent else getattr(module, name)(**settings, **extra)
     about = provenance.collect(
         {**settings, "root_seed": request.root_seed},
         digest,
@@ -167,7 +170,8 @@ def _facts(dataset: Any) -> dict[str, Any] | None:
     """Return what provenance says of a data set."""
     if dataset is None:
         return None
-    return {key: getattr(dataset, key) for key in ("name", "sha256", "source", "synthetic")}
+    facts = {key: getattr(dataset, key) for key in ("name", "sha256", "source", "synthetic")}
+    return facts | ({"missing": dataset.missing} if dataset.missing else {})
 
 
 def _leave_note(note: Path, experiment: str, error: Exception, log: Path) -> None:

@@ -227,6 +227,13 @@ def test_a_skipped_measure_function_is_the_reason(load):
     assert entry["reason"] == "not measured; measure_widths: no table widths"
 
 
+def test_of_several_skipped_the_one_that_the_metric_is_named_after_is_the_reason(load):
+    missing = {"measure_ga": "no ga", "measure_gap": "no gap", "measure_gap_of": "no gap of"}
+    for metric, reason in (("gap_of_two", "no gap of"), ("gap_two", "no gap"), ("ga_p", "no ga")):
+        claim = load()[0].model_copy(update={"metric": metric})
+        assert judge([claim], {}, missing, "laptop")[0]["reason"] == reason
+
+
 def test_a_metric_nobody_measures_is_an_error(load):
     message = "claims.yaml: claim gap-shrinks: metric: .*'gap' .did you mean 'gaps'"
     with pytest.raises(UserError, match=message):

@@ -18,10 +18,12 @@ from reproductions.harness.tables import (
     COLUMNS,
     Rows,
     by_seed,
+    nothing,
     read_points,
     read_provenance,
     read_table,
     select,
+    unavailable,
     write_table,
 )
 
@@ -131,6 +133,19 @@ def test_a_diverged_member_is_a_row_with_a_reason(tmp_path):
     table = read_table(tmp_path / "t.parquet")
     assert table.status.tolist() == ["ok", "diverged"]
     assert np.isnan(by_seed(table)[1])
+
+
+def test_a_table_without_data_holds_the_reason_alone(tmp_path):
+    reason = unavailable({"name": "svhn", "missing": "no host answers"})
+    assert reason == "data not available: svhn: no host answers"
+    write_table(nothing(reason), tmp_path / "empty.parquet", {})
+    table = read_table(tmp_path / "empty.parquet")
+    assert table.status.tolist() == [reason] and table.value.isna().all()
+
+
+@pytest.mark.parametrize("data", [None, {}, {"name": "mnist"}, {"name": "mnist", "missing": None}])
+def test_data_that_are_there_are_not_missed(data):
+    assert unavailable(data) is None
 
 
 def test_an_experiment_without_rows_is_an_error(tmp_path):

@@ -13,7 +13,7 @@ from reproductions.problems.mlp import MLP
 from tests.rows import as_table, quiet, synthetic_mnist
 
 PLAN = codes.Plan(hidden=10, epochs=2, batch=50, seeds=2, alpha=1, root_seed=1)
-LAYOUT = networks.network(6, 5)
+LAYOUT = networks.network(6, 5, 10)
 
 
 @pytest.fixture(scope="module")

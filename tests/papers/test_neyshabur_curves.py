@@ -66,7 +66,7 @@ def test_dropout_changes_the_training(table: pd.DataFrame, dropped: pd.DataFrame
 
 def test_the_recorded_curve_is_that_of_a_plain_loop(table: pd.DataFrame, images: networks.Images):
     """One member of the ensemble against torch's own network and loss."""
-    layout = networks.network(784, PLAN.hidden)
+    layout = networks.network(784, PLAN.hidden, 10)
     chosen = table[(table.quantity == "chosen_alpha") & (table.arm == "path_sgd")]
     alpha = chosen[chosen.seed == 1].value.iloc[0]
     theta = networks.starts(layout, [1], PLAN.root_seed, "cpu")[:, 0].clone()
@@ -170,7 +170,7 @@ def test_too_many_images_held_out_are_refused(images: networks.Images):
 
 @pytest.mark.parametrize("method", networks.METHODS)
 def test_a_method_of_the_ensemble_makes_each_members_own_step(method: str):
-    layout = networks.network(5, 4)
+    layout = networks.network(5, 4, 10)
     theta, grad = torch.randn(3, layout.parameters), torch.randn(3, layout.parameters)
     rates = [0.1, 0.01, 0.5]
     made = networks.transform(method, layout, rates)
@@ -186,7 +186,7 @@ def test_an_unknown_method_is_refused():
     with pytest.raises(
         ValueError, match="method must be one of sgd, adagrad, path_sgd, got 'adam'"
     ):
-        networks.transform("adam", networks.network(5, 4), [0.1])
+        networks.transform("adam", networks.network(5, 4, 10), [0.1])
 
 
 @pytest.mark.parametrize(("count", "tests"), [(0, 10), (10, 100000)])

@@ -76,7 +76,7 @@ def test_every_toy_method_lowers_the_loss(small: pd.DataFrame):
 
 
 def test_both_starts_are_one_function_with_one_path_norm():
-    layout = networks.network(30, 40)
+    layout = networks.network(30, 40, 10)
     both = networks.starts(layout, range(3), 1, "cpu")
     x = torch.rand(20, 30)
     one, other = (balance._outputs(layout, both[:, k], x) for k in (0, 1))
@@ -87,14 +87,14 @@ def test_both_starts_are_one_function_with_one_path_norm():
 
 
 def test_a_start_does_not_depend_on_the_other_seeds():
-    layout = networks.network(8, 16)
+    layout = networks.network(8, 16, 10)
     assert torch.equal(
         networks.starts(layout, [2], 1, "cpu")[0], networks.starts(layout, range(3), 1, "cpu")[2]
     )
 
 
 def test_a_quarter_of_the_units_is_drawn_with_replacement():
-    layout = networks.network(4, 4000)
+    layout = networks.network(4, 4000, 10)
     drawn = torch.stack(networks.factors(layout, [0], 1))
     assert (drawn != 1).double().mean().item() == pytest.approx(1 - np.exp(-0.25), abs=0.02)
     # 2000 draws of 10 c: a unit drawn twice has the product

@@ -14,12 +14,10 @@ from reproductions.optim.path_scaling import path_norm, path_scaling
 from reproductions.optim.rescaling import rescale
 from reproductions.optim.train import Batches, Outcome, Snapshot, minibatches, train
 from reproductions.papers.neyshabur2015path.networks import (
-    CLASSES,
     STARTS,
     Images,
     Progress,
     factors,
-    network,
     part,
     starts,
     told,
@@ -50,7 +48,7 @@ class Plan(NamedTuple):
 
 def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
     """Describe both starts, then train SGD and Path-SGD from them."""
-    found, layout = Rows(UNITS), network(data.train.shape[1], plan.hidden)
+    found, layout = Rows(UNITS), data.network(plan.hidden)
     _describe(found, data, layout, plan)
     _sgd(found, data, layout, plan, part(progress, 0.05, 0.45))
     for number, precision in enumerate(PRECISIONS):
@@ -70,13 +68,13 @@ def _describe(found: Rows, data: Images, layout: Layout, plan: Plan) -> None:
     found.add(
         arm="start", quantity="units_rescaled", value=(drawn != 1).double().mean(1), seed=seeds
     )
-    found.add(arm="start", quantity="expected_kappa", value=CLASSES / plan.hidden)
+    found.add(arm="start", quantity="expected_kappa", value=data.classes / plan.hidden)
     for number, start in enumerate(STARTS):
-        norm = path_norm(layout, both[:, number]) / CLASSES
+        norm = path_norm(layout, both[:, number]) / data.classes
         found.add(arm="start", quantity="path_norm", value=norm.cpu(), seed=seeds, start=start)
         kappas = layout.views(path_scaling(layout, both[:, number]))
         for layer, (kappa, _) in enumerate(kappas, start=1):
-            scale = CLASSES / plan.hidden if layer < len(kappas) else 1.0
+            scale = data.classes / plan.hidden if layer < len(kappas) else 1.0
             given = (kappa.mean((1, 2)) / scale).cpu()
             found.add(arm="start", quantity="kappa_mean", value=given, seed=seeds, start=start,
                       layer=layer)  # fmt: skip

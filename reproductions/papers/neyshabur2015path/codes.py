@@ -25,7 +25,6 @@ from reproductions.papers.neyshabur2015path.networks import (
     STARTS,
     Images,
     Progress,
-    network,
     part,
     starts,
     told,
@@ -136,7 +135,7 @@ def _spans(layout: Layout) -> Iterator[slice]:
 
 def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
     """Train every arm from both starts."""
-    found, layout = Rows(UNITS), network(data.train.shape[1], plan.hidden)
+    found, layout = Rows(UNITS), data.network(plan.hidden)
     both = starts(layout, range(plan.seeds), plan.root_seed, str(data.train.device))
     theta, rate = both.flatten(0, 1), 10.0**-plan.alpha
     plain, clipped, summed = MLP(layout), ClippedMLP(layout), SummedMLP(layout)

@@ -65,8 +65,13 @@ def _floor(ax: Any, rows: Any) -> None:
 
 def selection(tables: Mapping[str, Any]) -> Any:
     """Draw the smallest validation error against the step size, one panel a table."""
-    figure, axes = style.new_figure(1, len(tables), squeeze=False, height=3.9, sharey=True)
-    for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
+    lines = -(-len(tables) // 4)  # of four panels at most
+    figure, axes = style.new_figure(
+        lines, -(-len(tables) // lines), squeeze=False, height=0.2 + 3.7 * lines, sharey=True
+    )
+    for ax in axes.flat[len(tables) :]:
+        ax.remove()
+    for ax, (title, table) in zip(axes.flat, tables.items(), strict=False):
         errors = select(table, quantity="validation_error")
         for arm in METHODS:
             for start in STARTS[: 1 if arm == "path_sgd" else 2]:
@@ -77,7 +82,8 @@ def selection(tables: Mapping[str, Any]) -> Any:
             ax,
             "smallest over epochs, mean over seeds; missing: a seed diverged; rings: chosen",
         )
-    axes[0][0].set_ylabel("validation error (fraction)")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("validation error (fraction)")
     style.legend(figure, columns=5)
     return figure
 
@@ -98,11 +104,14 @@ def _tried(ax: Any, rows: Any, table: Any, arm: str, start: str) -> None:
 def finer_grid(tables: Mapping[str, Any]) -> Any:
     """Draw the log-loss area at the chosen step size and half a decade to either side."""
     figure, axes = style.new_figure(1, len(tables), squeeze=False, height=3.7)
+    gap = "\n" if len(tables) > 3 else " "
     for ax, (title, table) in zip(axes[0], tables.items(), strict=True):
         for arm in ("sgd", "path_sgd"):
             areas = [area(table, one, "balanced") for one in neighbours(arm)]
             _areas(ax, dict(zip((0.0, 0.5, -0.5), areas, strict=True)), arm)
-        ax.set(title=title, xlabel="decades from the step size of the rule", xticks=[-0.5, 0, 0.5])
+        ax.set(
+            title=title, xlabel=f"decades from the{gap}step size of the rule", xticks=[-0.5, 0, 0.5]
+        )
         count = table.seed.nunique()
         style.note(
             ax, f"mean over n = {count} seeds, bars: smallest to largest; ring: the rule's choice"
@@ -138,7 +147,8 @@ def final_test(tables: Mapping[str, Any]) -> Any:
 
 def overview(tables: Mapping[str, Any]) -> Any:
     """Draw the gap of the areas between starts, for every method and table."""
-    figure, ax = style.new_figure(height=3.6)
+    many = len(tables) > 4
+    figure, ax = style.new_figure(height=3.6, width=10.0 if many else None)
     width = 0.26
     for number, arm in enumerate(METHODS):
         gaps = [
@@ -153,7 +163,8 @@ def overview(tables: Mapping[str, Any]) -> Any:
             ax.plot(np.full(len(values), place), values, own.marker, color=own.colour, ms=4,
                     mec="white", mew=0.4)  # fmt: skip
     ax.axhline(0, color="black", lw=0.8)
-    ax.set_xticks(range(len(tables)), list(tables))
+    titles = [title.replace(", ", "\n" if many else ", ") for title in tables]
+    ax.set_xticks(range(len(tables)), titles)
     ax.set_ylabel("log-loss area, unbalanced\nminus balanced (nat)")
     ax.grid(False, axis="x")
     style.note(

@@ -10,7 +10,6 @@ import numpy as np
 from reproductions.harness.statistics import Metric, exact, over_seeds, paired_difference, ratio
 from reproductions.harness.tables import by_seed, select
 
-UNTRAINED = float(np.log(10))  # nat: the loss of ten equal guesses
 METHODS = ("sgd", "adagrad", "path_sgd")
 STARTS = ("balanced", "unbalanced")
 
@@ -23,10 +22,14 @@ def curves(table: Any, quantity: str, arm: str, start: str) -> np.ndarray:
 def area(table: Any, arm: str, start: str) -> np.ndarray:
     """Return per seed the mean over epochs of the logarithm of the training loss.
 
-    A run that diverged counts from there on as untrained, which is better than it was.
+    A run that diverged counts from there on as untrained, with the loss of equal guesses of all
+    classes, which is better than it was.
     """
     losses = curves(table, "train_loss", arm, start)[1:]
-    return np.log(np.where(np.isfinite(losses), losses, UNTRAINED)).mean(0)
+    if np.isfinite(losses).all():
+        return np.log(losses).mean(0)
+    untrained = select(table, quantity="untrained_loss").value.iloc[0]
+    return np.log(np.where(np.isfinite(losses), losses, untrained)).mean(0)
 
 
 def diverged(table: Any, arm: str, start: str) -> int:
@@ -108,7 +111,7 @@ def finer_test_gap(table: Any) -> Metric:
 
 
 def plain(table: Any, data: str) -> dict[str, Metric]:
-    """Measure a row of Figure 2; `data` is "mnist" or "cifar"."""
+    """Measure a row of Figure 2; `data` is the experiment, such as "mnist"."""
     path = ("path_sgd", "balanced")
     found = common(table, data)
     found |= {

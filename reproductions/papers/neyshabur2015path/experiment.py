@@ -71,7 +71,8 @@ def mnist(
     return sweeps.compare(held, plan, progress)
 
 
-cifar = mnist_dropout = cifar_dropout = mnist
+cifar = cifar100 = svhn = mnist
+mnist_dropout = cifar_dropout = cifar100_dropout = svhn_dropout = mnist
 
 
 def codes(

@@ -17,7 +17,6 @@ from reproductions.optim.rescaling import rescale, unbalancing_factors
 from reproductions.optim.transform import Transform
 
 Progress = Callable[..., None]
-CLASSES = 10
 METHODS = ("sgd", "adagrad", "path_sgd")
 STARTS = ("balanced", "unbalanced")
 
@@ -29,6 +28,11 @@ class Images(NamedTuple):
     labels: Tensor  # (N,)
     test: Tensor  # (M, D)
     test_labels: Tensor  # (M,)
+    classes: int
+
+    def network(self, hidden: int) -> Layout:
+        """Return the layout of a network for these images with two hidden layers of one width."""
+        return network(self.train.shape[1], hidden, self.classes)
 
 
 def images(
@@ -59,6 +63,7 @@ def images(
     return Images(
         pixels(data.train_images[:count]), labels(data.train_labels[:count]),
         pixels(data.test_images[:test_count]), labels(data.test_labels[:test_count]),
+        data.classes,
     )  # fmt: skip
 
 
@@ -69,9 +74,9 @@ def _shrunk(array: np.ndarray, side: int | None) -> np.ndarray:
     return np.stack([area_average(planes[..., k], side) for k in range(planes.shape[3])], -1)
 
 
-def network(inputs: int, hidden: int) -> Layout:
+def network(inputs: int, hidden: int, classes: int) -> Layout:
     """Return the layout of a network with two hidden layers of the same width."""
-    return Layout((inputs, hidden, hidden, CLASSES))
+    return Layout((inputs, hidden, hidden, classes))
 
 
 def factors(layout: Layout, seeds: Sequence[int], root_seed: int) -> list[Tensor]:

@@ -17,7 +17,6 @@ from reproductions.papers.neyshabur2015path.networks import (
     STARTS,
     Images,
     Progress,
-    network,
     part,
     starts,
     told,
@@ -32,7 +31,7 @@ COSTS = {"sgd": 1.0, "adagrad": 2.7, "path_sgd": 1.6}
 HALF = 0.5  # decades: how far a finer grid looks to either side of the chosen step size
 UNITS = {
     "train_loss": "nat", "train_error": "1", "test_loss": "nat", "test_error": "1",
-    "validation_error": "1", "chosen_alpha": "1",
+    "validation_error": "1", "chosen_alpha": "1", "untrained_loss": "nat",
 }  # fmt: skip
 
 
@@ -81,6 +80,7 @@ def compare(data: Images, plan: Plan, progress: Progress) -> Rows:
     side of the choice too, from the balanced start, as arms of their own.
     """
     rows, done = Rows(UNITS), 0.0
+    rows.add(arm="equal guesses", quantity="untrained_loss", value=np.log(data.classes))
     for method in METHODS:
         share = COSTS[method] / sum(COSTS.values())
         tell = part(progress, done, share * SELECTION_SHARE)
@@ -149,7 +149,10 @@ def _split(data: Images, plan: Plan) -> Images:
         raise ValueError(f"validation must lie between 1 and {count - plan.batch}, got {held}")
     order = torch.randperm(count, generator=generator(plan.root_seed, 0, SPLIT))
     out, left = order.to(data.train.device).split([held, count - held])
-    return Images(data.train[left], data.labels[left], data.train[out], data.labels[out])
+    return data._replace(
+        train=data.train[left], labels=data.labels[left],
+        test=data.train[out], test_labels=data.labels[out],
+    )  # fmt: skip
 
 
 def _train(
@@ -174,7 +177,7 @@ def _train(
 
 
 def _problem(data: Images, group: Group, plan: Plan) -> MLP:
-    layout = network(data.train.shape[1], plan.hidden)
+    layout = data.network(plan.hidden)
     if plan.keep == 1:
         return MLP(layout)
     # every method of a seed drops the same units at the same step, from both starts
@@ -188,7 +191,7 @@ def _run(
     observe: Observe, progress: Progress,
 ) -> Outcome:  # fmt: skip
     """Train every member of a group, those of a seed on the same minibatches."""
-    layout = network(data.train.shape[1], plan.hidden)
+    layout = data.network(plan.hidden)
     indices = minibatches(len(data.train), plan.batch, group.seeds, plan.root_seed)
     both = starts(layout, group.seeds, plan.root_seed, str(data.train.device))
     seed, start, alphas = zip(*group.members(), strict=True)
