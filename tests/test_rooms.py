@@ -37,7 +37,7 @@ RECORDED = ROOT / "results" / "recorded"
 
 
 _SEEDS = r"(\w+_)?seeds"
-_RATE = r"learning_rates?|lr|alpha"
+_RATE = r"(wider_)?learning_rates?|lr|alpha"
 
 
 def has(room: Room, experiment: str, pattern: str) -> list[str]:
@@ -52,7 +52,7 @@ def cases(what: str) -> Any:
         "seeded": lambda room: [n for n in room.config.experiments if has(room, n, _SEEDS)],
         "fed": lambda room: [n for n, one in room.config.experiments.items() if one.data],
         "rate": lambda room: [
-            f"{n}.{k}" for n in room.config.experiments for k in has(room, n, _RATE)
+            f"{n}.{k}" for n in room.experiments("smoke") for k in has(room, n, _RATE)
         ],
         "claim": lambda room: stated(room),
         "figure": lambda room: functions(room, "draw_"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import torch
@@ -89,8 +89,10 @@ class Layout:
             seeds: one per member; equal seeds give equal members.
             scheme: "uniform" within 1/sqrt(fan_in), biases too (torch.nn.Linear's default);
                 "balanced" normal of variance 1/fan_in, "he" of 2/fan_in, "glorot" uniform within
-                sqrt(6/(fan_in + fan_out)), all with zero biases; "unit_cube" within [0, 1] and
-                "symmetric_cube" within [-1, 1], biases too; "zeros".
+                sqrt(6/(fan_in + fan_out)), "glorot_normal" normal of variance
+                2/(fan_in + fan_out), "normal_0.02" and "normal_0.08" of that standard deviation,
+                all with zero biases; "unit_cube" within [0, 1] and "symmetric_cube" within
+                [-1, 1], biases too; "zeros".
 
         Raises:
             ValueError: where the scheme is unknown.
@@ -142,6 +144,16 @@ def _glorot(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
     yield torch.zeros(layer.fan_out, dtype=torch.float64)
 
 
+def _glorot_normal(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
+    return _normal(math.sqrt(2 / (layer.fan_in + layer.fan_out)), layer, source)
+
+
+def _normal(spread: float, layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
+    count = layer.fan_in * layer.fan_out
+    yield torch.randn(count, generator=source, dtype=torch.float64) * spread
+    yield torch.zeros(layer.fan_out, dtype=torch.float64)
+
+
 def _unit_cube(layer: Layer, source: torch.Generator) -> Iterator[Tensor]:
     yield torch.rand(layer.stop - layer.start, generator=source, dtype=torch.float64)
 
@@ -159,6 +171,9 @@ SCHEMES: dict[str, Callable[[Layer, torch.Generator], Iterator[Tensor]]] = {
     "he": _he,
     "balanced": _balanced,
     "glorot": _glorot,
+    "glorot_normal": _glorot_normal,
+    "normal_0.02": partial(_normal, 0.02),
+    "normal_0.08": partial(_normal, 0.08),
     "unit_cube": _unit_cube,
     "symmetric_cube": _symmetric_cube,
     "zeros": _zeros,

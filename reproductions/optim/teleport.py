@@ -64,7 +64,7 @@ def factors(layout: Layout, tau: Tensor) -> list[Factors]:
     return [Factors(below, above) for below, above in pairs]
 
 
-def teleport(layout: Layout, theta: Tensor, tau: Tensor) -> Tensor:
+def teleport(layout: Layout, theta: Tensor, tau: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Return theta (E, P) in another basis; activations are the caller's to conjugate.
 
     Source: Armenta et al. 2023; the formula is the module's.
@@ -73,6 +73,8 @@ def teleport(layout: Layout, theta: Tensor, tau: Tensor) -> Tensor:
         theta: (E, P), or (1, P) for E teleports of one network; left alone.
         tau: (E, U), or (1, U) for one change of basis of all; product of two composes them, and
             1 / tau brings back.
+        out: (E, P) to write into, not theta; made when None. Many teleports are fastest a few
+            members at a time into one buffer that stays in cache.
 
     Raises:
         ValueError: where shapes do not fit, or a factor is zero or not finite.
@@ -80,11 +82,13 @@ def teleport(layout: Layout, theta: Tensor, tau: Tensor) -> Tensor:
     members = max(len(theta), len(tau))
     if len(theta) not in (1, members) or len(tau) not in (1, members):
         raise ValueError(f"theta and tau must have as many members, got {len(theta)}, {len(tau)}")
-    own = factors(layout, tau)
-    moved = theta.new_empty(members, theta.shape[1])
+    own, shape = factors(layout, tau), (members, layout.parameters)
+    if out is not None and out.shape != shape:
+        raise ValueError(f"out must be {shape}, got {tuple(out.shape)}")
+    moved = theta.new_empty(shape) if out is None else out
     pairs = zip(layout.views(theta), layout.views(moved), own, strict=True)
     for (weight, bias), (new_weight, new_bias), (below, above) in pairs:
-        # The inverse is taken in the precision of tau, and each weight is written once.
+        # The inverse is taken in the precision of tau.
         torch.mul(weight, above.unsqueeze(1).to(theta), out=new_weight)
         new_weight.mul_(below.reciprocal().unsqueeze(2).to(theta))
         torch.mul(bias, above.to(theta), out=new_bias)
@@ -114,17 +118,24 @@ def norms(layout: Layout, theta: Tensor, tau: Tensor, *, power: int = 2) -> Tens
 
     Args:
         theta: (P,), read in float64.
-        tau: (T, U).
+        tau: (T, U), taken to where theta is.
 
     Raises:
         ValueError: as `factors`.
     """
-    total = tau.new_zeros(len(tau), dtype=torch.float64)
+    return layer_norms(layout, theta, tau, power=power).sum((1, 2))
+
+
+def layer_norms(layout: Layout, theta: Tensor, tau: Tensor, *, power: int = 2) -> Tensor:
+    """Return the parts (T, L, 2) of `norms`: of every layer, its weights and its thresholds."""
+    found = theta.new_empty(len(tau), len(layout.layers), 2, dtype=torch.float64)
     views = layout.views(theta[None].to(torch.float64))
-    for (weight, bias), (below, above) in zip(views, factors(layout, tau), strict=True):
-        ins, outs = below.to(total) ** -power, above.to(total) ** power
-        total += ((ins @ weight[0]) * outs).sum(1) + outs @ bias[0]
-    return total
+    layers = zip(views, factors(layout, tau), strict=True)
+    for depth, ((weight, bias), (below, above)) in enumerate(layers):
+        ins, outs = below.to(found) ** -power, above.to(found) ** power
+        torch.sum((ins @ weight[0]) * outs, 1, out=found[:, depth, 0])
+        torch.mv(outs, bias[0], out=found[:, depth, 1])
+    return found
 
 
 def recover(layout: Layout, theta: Tensor, moved: Tensor) -> Tensor:
@@ -135,26 +146,43 @@ def recover(layout: Layout, theta: Tensor, moved: Tensor) -> Tensor:
     is the best of its layer alone; teleport by it and compare.
 
     Raises:
-        ValueError: where shapes do not fit, or a unit has nothing but zeros entering.
+        ValueError: where shapes do not fit, or naming a unit that has nothing but zeros entering,
+            in either network, or weights at right angles.
     """
+    if len(theta) != len(moved):
+        raise ValueError(f"both must have as many members, got {len(theta)}, {len(moved)}")
     found: list[Tensor] = []
     below = theta.new_ones(len(theta), layout.widths[0], dtype=torch.float64)
     pairs = list(zip(layout.views(theta), layout.views(moved), strict=True))
     for (weight, bias), (new_weight, new_bias) in pairs[:-1]:
         old = torch.cat([weight / below.unsqueeze(2), bias.double().unsqueeze(1)], 1)
         new = torch.cat([new_weight.double(), new_bias.double().unsqueeze(1)], 1)
-        length = (old * old).sum(1)
-        if (length == 0).any():
-            member, unit = (int(number) for number in (length == 0).nonzero()[0])
-            raise ValueError(f"unit {unit} of hidden layer {len(found)}, member {member}: all zero")
-        below = (old * new).sum(1) / length
+        length, shared = (old * old).sum(1), (old * new).sum(1)
+        lost = (length == 0) | (shared == 0)
+        if lost.any():
+            member, unit = (int(number) for number in lost.nonzero()[0])
+            raise ValueError(
+                f"unit {unit} of hidden layer {len(found)}, member {member}: no factor but 0 fits"
+            )
+        below = shared / length
         found.append(below)
     return torch.cat(found, 1) if found else theta.new_empty(len(theta), 0, dtype=torch.float64)
 
 
 def conjugated(activation: str, values: Tensor, tau: Tensor) -> Tensor:
-    """Return tau rho(z / tau) of values z (E, B, H) with tau (E, H), rho by its torch name."""
+    """Return tau rho(z / tau) of values z (E, B, H) with tau (E, H).
+
+    Args:
+        activation: rho by the name that torch or torch.nn.functional has for it, or "linear".
+
+    Raises:
+        ValueError: naming an activation that neither knows.
+    """
+    if activation == "linear":
+        return values
+    rho = getattr(torch, activation, None) or getattr(torch.nn.functional, activation, None)
+    if rho is None:
+        raise ValueError(f"activation {activation!r} is not known to torch")
     factor = tau.unsqueeze(1).to(values)
-    rho = getattr(torch, activation, None) or getattr(torch.nn.functional, activation)
     found: Tensor = factor * rho(values / factor)
     return found

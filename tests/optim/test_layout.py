@@ -68,6 +68,13 @@ def test_initialisers_have_their_stated_spread():
     weight, bias = drawn("glorot")
     assert weight.std() == pytest.approx((2 / 700) ** 0.5, rel=0.01)
     assert not bias.any()
+    for scheme, spread in (
+        ("glorot_normal", (2 / 700) ** 0.5), ("normal_0.02", 0.02), ("normal_0.08", 0.08)
+    ):  # fmt: skip
+        weight, bias = drawn(scheme)
+        assert weight.std() == pytest.approx(spread, rel=0.01)
+        assert (weight.abs() > 3 * spread).any()  # normal: a uniform one ends at 1.73
+        assert not bias.any()
 
 
 def test_a_default_member_is_distributed_like_torch_initialises():
