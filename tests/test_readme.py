@@ -41,3 +41,10 @@ def test_readme_lists_every_refuted_and_open_claim() -> None:
 def test_what_readme_links_to_is_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", README)
     assert links and [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_code_in_readme_runs() -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
