@@ -54,4 +54,4 @@ class Plateau:
 
     def __call__(self, step: Tensor) -> Tensor:
         """Return what multiplies the rates now, (E, 1), whatever the step."""
-        return self.multiplier
+        return self.multiplier.clone()

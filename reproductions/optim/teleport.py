@@ -46,7 +46,7 @@ def random_basis(
 
 
 def factors(layout: Layout, tau: Tensor) -> list[Factors]:
-    """Return the factors of every layer.
+    """Return the factors of every layer, in float64: inverses of less would move the function.
 
     Raises:
         ValueError: where tau is not (E, U), or a factor is zero or not finite, naming the first.
@@ -58,6 +58,7 @@ def factors(layout: Layout, tau: Tensor) -> list[Factors]:
         member, unit = (int(number) for number in bad.nonzero()[0])
         value = float(tau[member, unit])
         raise ValueError(f"tau of member {member}, unit {unit} must be finite and not 0: {value}")
+    tau = tau.to(torch.float64)
     one_in, one_out = (tau.new_ones(len(tau), layout.widths[end]) for end in (0, -1))
     hidden = list(tau.split(list(layout.widths[1:-1]), 1))
     pairs = zip([one_in, *hidden], [*hidden, one_out], strict=True)
@@ -77,7 +78,8 @@ def teleport(layout: Layout, theta: Tensor, tau: Tensor, *, out: Tensor | None =
             members at a time into one buffer that stays in cache.
 
     Raises:
-        ValueError: where shapes do not fit, or a factor is zero or not finite.
+        ValueError: where shapes do not fit, or a factor is zero or not finite, or leaves the range
+            of theta's dtype for some weight.
     """
     members = max(len(theta), len(tau))
     if len(theta) not in (1, members) or len(tau) not in (1, members):
@@ -85,14 +87,30 @@ def teleport(layout: Layout, theta: Tensor, tau: Tensor, *, out: Tensor | None =
     own, shape = factors(layout, tau), (members, layout.parameters)
     if out is not None and out.shape != shape:
         raise ValueError(f"out must be {shape}, got {tuple(out.shape)}")
+    _check_range(own, theta.dtype)
     moved = theta.new_empty(shape) if out is None else out
     pairs = zip(layout.views(theta), layout.views(moved), own, strict=True)
     for (weight, bias), (new_weight, new_bias), (below, above) in pairs:
-        # The inverse is taken in the precision of tau.
         torch.mul(weight, above.unsqueeze(1).to(theta), out=new_weight)
         new_weight.mul_(below.reciprocal().unsqueeze(2).to(theta))
         torch.mul(bias, above.to(theta), out=new_bias)
     return moved
+
+
+def _check_range(own: Sequence[Factors], dtype: torch.dtype) -> None:
+    """Refuse factors of weights that are zero or infinite in the precision of the weights."""
+    known = torch.finfo(dtype)
+    for below, above in own:
+        for part in (1 / below, above):
+            sizes = part.abs()
+            if sizes.numel() and not known.tiny <= sizes.amin() <= sizes.amax() <= known.max:
+                raise ValueError(f"tau and 1 / tau must lie within the range of {dtype}")
+        largest, least = above.abs().amax(1) / below.abs().amin(1), above.abs().amin(1)
+        if (
+            not (largest <= known.max).all()
+            or not (least / below.abs().amax(1) >= known.tiny).all()
+        ):
+            raise ValueError(f"tau of a unit over tau of one below it leaves the range of {dtype}")
 
 
 def teleport_gradient(layout: Layout, gradient: Tensor, tau: Tensor) -> Tensor:
@@ -104,8 +122,9 @@ def teleport_gradient(layout: Layout, gradient: Tensor, tau: Tensor) -> Tensor:
 
 
 def scaling(layout: Layout, tau: Tensor) -> Tensor:
-    """Return the factor (E, P) of every weight and threshold, in the dtype of tau."""
-    return teleport(layout, tau.new_ones(1, layout.parameters), tau)
+    """Return the factor (E, P) of every weight and threshold, float64."""
+    ones = tau.new_ones(1, layout.parameters, dtype=torch.float64)
+    return teleport(layout, ones, tau)
 
 
 def norms(layout: Layout, theta: Tensor, tau: Tensor, *, power: int = 2) -> Tensor:

@@ -69,7 +69,8 @@ class ConjugatedMLP(MLP):
             raise ValueError("tau must be finite and not zero")
         super().__init__(layout, "relu", members_at_once=members_at_once)
         self._activation = ACTIVATIONS[activation]
-        self._tau = tau.sign() if activation in HOMOGENEOUS else tau
+        own = tau.to(torch.float64)
+        self._tau = own.sign() if activation in HOMOGENEOUS else own.clone()
         self._hidden = list(hidden)
         self._placed: tuple[Tensor, ...] = ()  # per hidden layer (E, 1, H)
         self._inverse: tuple[Tensor, ...] = ()

@@ -24,7 +24,7 @@ from reproductions.optim.teleport import (
     units,
 )
 from tests.networks import F64, PLAIN
-from tests.paths import SHAPES, case, data
+from tests.paths import SHAPES, case, data, logits
 
 LAYOUT = Layout((3, 4, 5, 2))
 WIDTHS = st.lists(st.integers(1, 6), min_size=2, max_size=5).map(tuple)
@@ -298,3 +298,19 @@ def test_a_network_without_hidden_units_has_nothing_to_teleport():
     assert units(layout) == 0
     assert torch.equal(teleport(layout, theta, torch.ones(2, 0)), theta)
     assert recover(layout, theta, theta).shape == (2, 0)
+
+
+def test_a_basis_of_little_precision_is_read_in_full():
+    layout, theta = case((3, 4, 5, 2))
+    tau = random_basis(layout, range(len(theta)), 0.9).to(torch.float16)
+    inputs = torch.randn(6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    one, two = (logits(layout, at, inputs) for at in (theta, teleport(layout, theta, tau)))
+    torch.testing.assert_close(two, one, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("first, second", [(1e-60, 1.0), (1e60, 1.0), (1e-30, 1e30), (1e30, 1e-30)])
+def test_factors_that_leave_the_range_of_the_weights_are_refused(first: float, second: float):
+    layout = Layout((3, 1, 1, 2))
+    theta = layout.initialise([0])
+    with pytest.raises(ValueError, match="range of torch.float32"):
+        teleport(layout, theta, torch.tensor([[first, second]], dtype=torch.float64))
