@@ -58,7 +58,8 @@ def teleport(
     """Raise the gradient norm of every member at a loss no higher than at the start.
 
     Args:
-        objective: the loss of each member.
+        objective: the loss of each member, which is asked for some of the members too; so all share
+            their data.
         theta: (E, P), left alone; a member whose loss or gradient is not finite stays.
         steps: at most; of each a gradient, a product with the Hessian, and one more gradient for
             each try of the line search after the first.
