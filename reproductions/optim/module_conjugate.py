@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from reproductions.optim.module_walk import Conjugation, Rule
 
@@ -23,6 +23,7 @@ class Conjugated:
         conjugations: by (node, edge), edge None for the node's result.
         overwritten: by node, the argument that it writes into: who reads that later reads the
             node's result, for a conjugated operation writes into a product instead.
+        constants: tensors that tracing has made, by name.
     """
 
     def __init__(
@@ -30,7 +31,9 @@ class Conjugated:
         graph: fx.Graph,
         conjugations: Conjugations,
         overwritten: Mapping[fx.Node, fx.Node],
+        constants: Mapping[str, Tensor],
     ) -> None:
+        self._constants = constants
         self.graph = fx.Graph()
         self.rules: list[Rule] = []
         self._buffers: dict[tuple[object, ...], str] = {}
@@ -64,6 +67,10 @@ class Conjugated:
         """
         root = copy.deepcopy(module)
         some = next((one for one in root.parameters() if one.is_floating_point()), torch.ones(()))
+        for name, constant in self._constants.items():
+            if hasattr(root, name):
+                raise ValueError(f"the module has something called {name}: rename it")
+            root.register_buffer(name, constant.detach().clone())
         for rule in self.rules:
             if hasattr(root, rule.name):
                 raise ValueError(f"the module has something called {rule.name}: rename it")

@@ -180,7 +180,7 @@ def _layer_of_module(walk: Walk, step: Step) -> Layer | None:
     module: nn.Module = walk.module.get_submodule(prefix)
     for name in ("weight", "bias"):
         if name not in module._parameters and hasattr(module, name):
-            raise TypeError(walk.refusal(step, f"its {name} is computed from other parameters"))
+            raise walk.refusal(step, f"its {name} is computed from other parameters")
     own = {
         name: Operand(step.node, value, NONE, f"{prefix}.{name}")
         for name, value in module._parameters.items()

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from reproductions.optim import change_of_basis
 from reproductions.optim.module_conjugate import Conjugated
+from reproductions.optim.module_guard import check_writable
 from reproductions.optim.module_recover import between
 from reproductions.optim.module_scaling import (
     Lookup,
+    check_range,
     correction_of,
     factors,
     in_dtypes,
@@ -39,8 +41,9 @@ class Plan:
         mode: "intra" or "general".
         classes: the scalars, what each may be, and where it is met first.
         rules: for every tensor that changes, with positions in (1, tau_1, ..., tau_U).
-        aliases: by every name of a parameter, the rule's name where it is another one.
+        aliases: by every name of a tensor, the rule's name where it is another one.
         statistics: running variances as they were when the module was traced.
+        read: names of buffers that the forward pass reads and does not write.
     """
 
     mode: str
@@ -49,6 +52,7 @@ class Plan:
     aliases: Mapping[str, str]
     statistics: Mapping[str, Tensor]
     graph: Conjugated | None = field(default=None, repr=False)
+    read: tuple[str, ...] = ()
 
     @property
     def units(self) -> int:
@@ -114,17 +118,21 @@ class Plan:
             tau: (U,).
 
         Raises:
-            ValueError: as `check`, or where the module lacks a tensor. Nothing has changed then.
+            ValueError: as `check`, or where the module lacks a tensor, two tensors share memory,
+                or a dtype is too small for a factor. Nothing has changed then.
         """
         tau = self.check(tau)
         if tau.ndim != 1:
             raise ValueError(f"apply takes one change of basis, got {len(tau)}")
         named = tensors_of(module)
         found = [named_by(rule, named) for rule in self.rules]
-        everywhere = in_dtypes(shared(tau), found)
-        exact = shared(tau)
-        for rule, tensor in zip(self.rules, found, strict=True):
-            correction = correction_of(rule, exact, named.__getitem__)
+        check_writable({rule.name: one for rule, one in zip(self.rules, found, strict=True)}, named)
+        exact, everywhere = shared(tau), in_dtypes(shared(tau), found)
+        # all before any, for two layers may share a running variance
+        corrections = [correction_of(rule, exact, named.__getitem__) for rule in self.rules]
+        for rule, tensor, correction in zip(self.rules, found, corrections, strict=True):
+            check_range(rule, tensor.dtype, exact, correction)
+        for rule, tensor, correction in zip(self.rules, found, corrections, strict=True):
             scale(rule, tensor, everywhere[tensor.dtype, tensor.device], correction)
 
     def teleport(self, module: Module, tau: Tensor, *, inplace: bool = False) -> Module:
@@ -166,16 +174,18 @@ class Plan:
         has one.
 
         Args:
-            tolerance: on the relative distance of a tensor of `other` from the teleported one,
-                1000 machine epsilons unless given.
+            tolerance: on the relative distance of a tensor of `other` from the teleported one.
+                Unless given, 1000 machine epsilons, at most 0.05. Parameters and buffers that do
+                not change are compared too.
 
         Raises:
             ValueError: naming the tensor, where the two are not teleports of each other.
         """
-        own, allowed = list(module.parameters()), tolerance
-        if allowed is None:
-            allowed = 1000 * max(torch.finfo(one.dtype).eps for one in own)
-        return self.check(between(self.rules, self.aliases, module, other, self.units, allowed))
+        ruled = {rule.name for rule in self.rules} | set(self.aliases)
+        names = (*(name for name, _ in module.named_parameters()), *self.read)
+        still = [name for name in dict.fromkeys(names) if name not in ruled]
+        flags = self.classes.flags
+        return self.check(between(self.rules, still, module, other, flags, tolerance))
 
     def factors(self, tau: Tensor, module: nn.Module | None = None) -> dict[str, Tensor]:
         """Return what every tensor is multiplied by, float64, by name.
@@ -228,7 +238,7 @@ class Plan:
         return total
 
     def _lookup(self, module: nn.Module | None) -> Lookup:
-        return (self.statistics if module is None else dict(module.named_buffers())).__getitem__
+        return (self.statistics if module is None else tensors_of(module)).__getitem__
 
 
 def _has_factors(module: nn.Module, graph: Conjugated) -> bool:

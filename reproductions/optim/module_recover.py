@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from reproductions.optim.module_scaling import (
-    Shared,
     correction_of,
     factors,
     named_by,
     shared,
     tensors_of,
 )
+from reproductions.optim.module_units import SIGN
 from reproductions.optim.module_walk import NONE, Rule
 
 
@@ -30,19 +30,22 @@ class Pair(NamedTuple):
 
 def between(
     rules: Sequence[Rule],
-    aliases: Mapping[str, str],
+    still: Sequence[str],
     module: nn.Module,
     other: nn.Module,
-    units: int,
-    allowed: float,
+    flags: Tensor,
+    tolerance: float | None,
 ) -> Tensor:
     """Return tau (U,) that leads from one module to another.
 
+    Args:
+        still: names of tensors that must be the same in both.
+        flags: (U,) what each scalar may be; one that may be 1 or -1 alone becomes the nearer.
+        tolerance: on the distance of a tensor, relative to its norm.
+
     Raises:
-        ValueError: naming the tensor that is further away than allowed, relative to its norm.
+        ValueError: naming the tensor that is further away than allowed.
     """
-    ruled = {rule.name for rule in rules} | set(aliases)
-    still = [Rule(name, NONE) for name, _ in module.named_parameters() if name not in ruled]
     before, after = tensors_of(module), tensors_of(other)
     pairs = [
         Pair(
@@ -51,16 +54,29 @@ def between(
             _exactly(named_by(rule, after)),
             {rule.variance: before[rule.variance]} if rule.variance else {},
         )
-        for rule in (*rules, *still)
+        for rule in (*rules, *(Rule(name, NONE) for name in still))
     ]
-    tau = solve(pairs, units)
-    worst, name = deviation(pairs, tau)
-    if not worst <= allowed:
-        raise ValueError(
-            f"the modules are not teleports of each other: {name} differs by {worst:.2g} of its"
-            f" norm, {allowed:.2g} is allowed"
-        )
+    tau = solve(pairs, len(flags))
+    tau = torch.where(flags == SIGN, tau.sign(), tau)
+    # scalars are as exact as the coarsest tensor that they are found from
+    coarsest = max((_eps(after[rule.name]) for rule in rules), default=0.0)
+    for pair in pairs:
+        eps = _eps(after[pair.rule.name]) if pair.rule.name in still else coarsest
+        _compare(pair, tau, min(1000 * eps, 0.05) if tolerance is None else tolerance)
     return tau
+
+
+def _compare(pair: Pair, tau: Tensor, allowed: float) -> None:
+    found = deviation(pair, tau)
+    if not found <= allowed:  # not a number is not
+        raise ValueError(
+            f"the modules are not teleports of each other: {pair.rule.name} differs by"
+            f" {found:.2g} of its norm, {allowed:.2g} is allowed"
+        )
+
+
+def _eps(tensor: Tensor) -> float:
+    return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 0.0
 
 
 def _exactly(tensor: Tensor) -> Tensor:
@@ -136,18 +152,13 @@ def _fill(scalars: Tensor, numbers: Tensor, usable: Tensor, top: Tensor, bottom:
     scalars[found] = numerator[found] / denominator[found]
 
 
-def deviation(pairs: Sequence[Pair], tau: Tensor) -> tuple[float, str]:
-    """Return how far the second network is from the teleported first, and in which tensor.
+def deviation(pair: Pair, tau: Tensor) -> float:
+    """Return how far a tensor of the second network is from that of the teleported first.
 
-    The distance is that of a tensor, relative to its norm, where it is largest.
+    Their distance, relative to the norm of the second.
     """
-    worst, name = 0.0, ""
-    both: Shared = shared(tau)
-    for pair in pairs:
-        correction = correction_of(pair.rule, both, pair.variances.__getitem__)
-        gap = (factors(pair.rule, both, correction) * pair.before - pair.after).norm()
-        scale = pair.after.norm()
-        found = float(gap / scale) if scale > 0 else float(gap)
-        if not found <= worst:  # not a number counts
-            worst, name = found, pair.rule.name
-    return worst, name
+    both = shared(tau)
+    correction = correction_of(pair.rule, both, pair.variances.__getitem__)
+    gap = (factors(pair.rule, both, correction) * pair.before - pair.after).norm()
+    scale = pair.after.norm()
+    return float(gap / scale) if scale > 0 else float(gap)

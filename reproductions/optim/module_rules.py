@@ -87,7 +87,7 @@ def hard_tanh(walk: Walk, step: Step) -> Tensor:
 def pool(flag: int, walk: Walk, step: Step) -> Tensor:
     """Keep numbers of channels through a pooling over their positions."""
     if not isinstance(step.result, Tensor):
-        raise TypeError(walk.refusal(step, "it returns indices beside the largest values"))
+        raise walk.refusal(step, "it returns indices beside the largest values")
     dims = int(re.findall(r"(\d)d", step.name)[0])
     return walk.through(step, step.input(), flag, range(-dims, 0))
 
@@ -100,7 +100,7 @@ def resized(walk: Walk, step: Step) -> Tensor:
 def averaged(walk: Walk, step: Step) -> Tensor:
     """Keep numbers through a sum or mean over dimensions."""
     operand, dim = step.input(), step.argument(1, "dim")
-    dims = range(operand.value.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    dims = [dim] if isinstance(dim, int) else dim or range(operand.value.ndim)  # () is all
     numbers = walk.constant(step, operand, tuple(dims))
     if step.result.ndim == operand.value.ndim:
         return numbers

@@ -25,7 +25,7 @@ class Shared(NamedTuple):
 
 def shared(tau: Tensor) -> Shared:
     """Return scalars and inverses of tau (..., U)."""
-    scalars = torch.cat([torch.ones_like(tau[..., :1]), tau], dim=-1)
+    scalars = torch.cat([tau.new_ones(*tau.shape[:-1], 1), tau], dim=-1)
     return Shared(scalars, scalars.reciprocal())
 
 
@@ -75,6 +75,22 @@ def factors(rule: Rule, tau: Shared, correction: Tensor | None) -> Tensor:
     return found if correction is None else found * correction
 
 
+def check_range(rule: Rule, dtype: torch.dtype, tau: Shared, correction: Tensor | None) -> None:
+    """Refuse factors that have no normal number in a dtype.
+
+    Raises:
+        ValueError: naming the tensor.
+    """
+    if rule.power == 1 and correction is None and _is_outer(rule.out, rule.into):
+        out, into = tau.scalars[rule.out].abs(), tau.inverses[rule.into].abs()
+        found = torch.stack([out.min() * into.min(), out.max() * into.max()])
+    else:
+        found = factors(rule, tau, correction).abs()
+    own = found.to(dtype)
+    if not bool((own.isfinite() & (own >= torch.finfo(dtype).tiny)).all()):
+        raise ValueError(f"a factor of {rule.name} is too large or too small for {dtype}")
+
+
 def summed(
     rule: Rule, values: Tensor, tau: Shared, correction: Tensor | None, power: int
 ) -> Tensor:
@@ -109,7 +125,9 @@ def in_dtypes(
     found = {}
     for dtype, device in {(one.dtype, one.device) for one in tensors}:
         own = Shared(*(one.to(device=device, dtype=dtype) for one in tau))
-        if not bool(torch.stack([(one.isfinite() & (one != 0)).all() for one in own]).all()):
+        tiny = torch.finfo(dtype).tiny
+        fits = ((one.isfinite() & (one.abs() >= tiny)).all() for one in own)
+        if not bool(torch.stack(list(fits)).all()):
             raise ValueError(f"a scalar of tau is too large or too small for {dtype}")
         found[dtype, device] = own
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,19 +11,26 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_map
 
-from reproductions.optim.module_steps import Operand, Step
+from reproductions.optim.module_steps import Operand, Step, unnumbered
 from reproductions.optim.module_units import FREE, compress
-from reproductions.optim.module_walk import Walk, unnumbered
+from reproductions.optim.module_walk import Walk
+
+MOVED = ("input", "tensors", "x")  # names under which operations take what they move
 
 
 def reshaped(walk: Walk, step: Step) -> Any:
     """Return numbers that have gone through the operation itself, in place of the values."""
     if step.overwritten is not None:
-        raise TypeError(walk.refusal(step, "it gives a tensor another shape in place"))
+        raise walk.refusal(step, "it gives a tensor another shape in place")
     if not any(one.numbers.any() for one in step.operands()):
         return unnumbered(step.result)
 
-    args, kwargs = tree_map(_laid_out, (step.args, step.kwargs))
+    moving = len(step.args) if step.name == "namedtuple" else 1
+    named = {key: one for key, one in step.kwargs.items() if key in MOVED}
+    args, kwargs = tree_map(_laid_out, (step.args[:moving], named))
+    rest = {key: one for key, one in step.kwargs.items() if key not in named}
+    others, rest = tree_map(partial(_chosen, walk, step), (step.args[moving:], rest))
+    args, kwargs = (*args, *others), kwargs | rest
     target = step.node.target
     if step.node.op == "call_method":
         moved = getattr(args[0], str(target))(*args[1:], **kwargs)
@@ -39,6 +47,15 @@ def _laid_out(one: Any) -> Any:
     return one.numbers.expand(one.value.shape).clone(memory_format=torch.contiguous_format)
 
 
+def _chosen(walk: Walk, step: Step, one: Any) -> Any:
+    """Return the value of a tensor that says which entries go where, or gives its shape."""
+    if not isinstance(one, Operand):
+        return one
+    if one.node in walk.varying and not step.name.endswith("_as"):
+        raise walk.refusal(step, "which entries it takes depends on inputs or parameters")
+    return one.value.cpu()
+
+
 def concatenated(walk: Walk, step: Step) -> Tensor:
     """Return the numbers of all parts, one after the other.
 
@@ -50,7 +67,12 @@ def concatenated(walk: Walk, step: Step) -> Tensor:
     whole = [one.numbers.expand(*_sizes(one, dim)) for one in parts]
     common = torch.broadcast_shapes(*(_but(one, dim) for one in whole))
     spread = [one.expand(*common[:dim], one.shape[dim], *common[dim + 1 :]) for one in whole]
-    return compress(torch.cat(spread, dim))
+    joined = compress(torch.cat(spread, dim))
+    if walk.general and dim == 0 and joined.ndim > 1 and len(joined) > 1:
+        raise walk.refusal(
+            step, "factors along the batch would fix its size; mode='intra' ties them"
+        )
+    return joined
 
 
 def _sizes(operand: Operand, dim: int) -> list[int]:

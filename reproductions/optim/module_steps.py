@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from reproductions.optim.module_trace import name_of
 
@@ -24,6 +25,18 @@ SYNONYMS = {
     "concatenate": "cat",
     "negative": "neg",
 }
+# What draws numbers or counts batches while it trains: its result has the shape of its input.
+SILENT = (
+    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout stochastic_depth"
+    " Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout"
+    " batch_norm instance_norm BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm"
+    " InstanceNorm1d InstanceNorm2d InstanceNorm3d"
+)
+SIZES = "size dim ndimension numel getattr is_floating_point _assert len"
+
+
+class Refused(TypeError):
+    """Said of an operation that cannot be teleported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +84,14 @@ class Step:
         return [one for one in leaves if isinstance(one, Operand)]
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """Return an argument that is given by its position or its name."""
+        """Return an argument that is given by its position or its name.
+
+        A dimension goes by NumPy's name too.
+        """
         if position < len(self.args):
             return self.args[position]
+        if name == "dim" and "axis" in self.kwargs:
+            return self.kwargs["axis"]
         return self.kwargs.get(name, default)
 
     def input(self) -> Operand:
@@ -106,3 +124,19 @@ def is_known(node: fx.Node, module: nn.Module) -> bool:
         return True
     home = getattr(node.target, "__module__", None)
     return home is None or home.split(".")[0] in KNOWN
+
+
+def unnumbered(result: Any) -> Any:
+    """Return the numbers of tensors that keep their basis, and None for what is no tensor."""
+    if not has_tensors(result):
+        return None
+
+    def none(one: Any) -> Tensor | None:
+        return torch.zeros((1,) * one.ndim, dtype=torch.int64) if isinstance(one, Tensor) else None
+
+    return tree_map(none, result)
+
+
+def has_tensors(result: Any) -> bool:
+    """Tell whether there is a tensor in a result."""
+    return any(isinstance(one, Tensor) for one in tree_leaves(result))

@@ -17,14 +17,17 @@ of running statistics, groups, gates and parameters without a layer are ours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, fx, nn
 
 from reproductions.optim.module_conjugate import Conjugated
+from reproductions.optim.module_guard import altered, undisturbed
 from reproductions.optim.module_plan import Plan
 from reproductions.optim.module_rules import table
-from reproductions.optim.module_trace import copied, graph_of
+from reproductions.optim.module_scaling import tensors_of
+from reproductions.optim.module_trace import constants_of, copied, graph_of
 from reproductions.optim.module_walk import Rule, Walk
 
 MODES = ("intra", "general")
@@ -41,8 +44,7 @@ def trace(
 
     The module is traced by torch.fx in the mode, training or eval, that it is in, and the graph is
     run once on the examples for its shapes; its statistics and torch's generators stay as they are.
-    What that mode leaves out, such as the auxiliary heads of GoogLeNet, is not in the plan. Hooks
-    of layers are not looked at.
+    What that mode leaves out, such as the auxiliary heads of GoogLeNet, is not in the plan.
 
     Args:
         example_inputs: on the module's device, of a shape that it takes.
@@ -54,22 +56,21 @@ def trace(
             arguments and its result left as they are ("fix").
 
     Raises:
-        TypeError: naming an operation that cannot be teleported, or the module and the line that
-            cannot be traced.
+        TypeError: naming an operation that cannot be teleported, a layer with hooks, or the
+            module and the line that cannot be traced.
         ValueError: for an unknown mode.
     """
     _check(mode=(mode, MODES), normalisation=(normalisation, ("absorb", "fix")))
     _check(unknown=(unknown, ("refuse", "fix")))
-    graph = graph_of(module, example_inputs)
-    walk = Walk(
-        fx.GraphModule(module, graph),
-        table(),
-        general=mode == "general",
-        absorb=normalisation == "absorb",
-        fix_unknown=unknown == "fix",
-    )
-    walk.run(*copied(example_inputs))
-    return _plan(walk, module, graph)
+    general = mode == "general"
+    if general and (reason := altered(module)) is not None:
+        raise TypeError(f"{type(module).__name__} cannot be conjugated: {reason}")
+    with undisturbed(module):
+        traced = graph_of(module, example_inputs)
+        absorb, fix_unknown = normalisation == "absorb", unknown == "fix"
+        walk = Walk(traced, table(), general=general, absorb=absorb, fix_unknown=fix_unknown)
+        walk.run(*copied(example_inputs))
+    return _plan(walk, module)
 
 
 def conjugate(
@@ -88,25 +89,51 @@ def conjugate(
     return plan.graph.build(module), plan
 
 
-def _plan(walk: Walk, module: nn.Module, graph: fx.Graph) -> Plan:
+def _plan(walk: Walk, module: nn.Module) -> Plan:
     """Return what a walk has found."""
     classes = walk.units.classes()
     known = [used[0] for used in walk.changes.values()]
     rewritten = None
     if walk.general:
-        rewritten = Conjugated(graph, walk.conjugations, walk.overwritten)
+        traced = walk.module
+        assert isinstance(traced, fx.GraphModule)
+        rewritten = Conjugated(
+            traced.graph, walk.conjugations, walk.overwritten, constants_of(traced, module)
+        )
         known += rewritten.rules
     rules = (_positioned(rule, classes.table) for rule in known)
     changing = tuple(rule for rule in rules if rule.out.any() or rule.into.any())
-    buffers = dict(module.named_buffers())
+    buffers = dict(module.named_buffers(remove_duplicate=False))
     return Plan(
         "general" if walk.general else "intra",
         classes,
         changing,
-        _aliases(module, changing),
+        _aliases(tensors_of(module), changing),
         {rule.variance: buffers[rule.variance].clone() for rule in changing if rule.variance},
         rewritten,
+        _buffers_read(walk, buffers),
     )
+
+
+def _buffers_read(walk: Walk, buffers: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return names of buffers that the values of the outputs depend on.
+
+    Running statistics of a layer in training mode are written there, and not read.
+    """
+    assert isinstance(walk.module, fx.GraphModule)
+    written, names = set(walk.overwritten.values()), set[str]()
+    for node in walk.module.graph.nodes:
+        if node.op == "get_attr" and node not in written:
+            names.add(str(node.target))
+        if node.op == "call_module":
+            layer = walk.module.get_submodule(str(node.target))
+            names |= {
+                f"{node.target}.{name}"
+                for name, one in layer.named_buffers()
+                if one.is_floating_point()
+                and (not layer.training or not name.startswith("running_"))
+            }
+    return tuple(name for name in buffers if name in names)
 
 
 def _positioned(rule: Rule, positions: Tensor) -> Rule:
@@ -119,8 +146,7 @@ def _positioned(rule: Rule, positions: Tensor) -> Rule:
     )
 
 
-def _aliases(module: nn.Module, rules: tuple[Rule, ...]) -> dict[str, str]:
-    named = dict(module.named_parameters(remove_duplicate=False))
+def _aliases(named: Mapping[str, Tensor], rules: tuple[Rule, ...]) -> dict[str, str]:
     own = {id(named[rule.name]): rule.name for rule in rules if rule.name in named}
     return {name: own[id(one)] for name, one in named.items() if id(one) in own}
 

@@ -31,10 +31,13 @@ class Classes(NamedTuple):
         """Return tau (U,) or (T, U) in float64 on the CPU.
 
         Raises:
-            ValueError: for a wrong length, and naming the first scalar that is zero, not finite,
-                or not allowed.
+            ValueError: for complex numbers or a wrong length, and naming the first scalar that is
+                zero, not finite, or not allowed.
         """
-        tau = torch.as_tensor(tau).detach().to("cpu", torch.float64)
+        tau = torch.as_tensor(tau).detach()
+        if tau.is_complex():
+            raise ValueError(f"tau must be real, got {tau.dtype}")
+        tau = tau.to("cpu", torch.float64)
         if tau.ndim not in (1, 2) or tau.shape[-1] != len(self.places):
             said = f"({len(self.places)},), one scalar a unit, or a batch of such"
             raise ValueError(f"tau must be {said}, got {tuple(tau.shape)}")

@@ -11,19 +11,22 @@ import torch
 from torch import Tensor, fx
 from torch.utils._pytree import tree_leaves, tree_map
 
-from reproductions.optim.module_steps import Operand, Step, canonical, is_known
-from reproductions.optim.module_trace import place_of
+from reproductions.optim.module_guard import altered, memories, memory_of
+from reproductions.optim.module_steps import (
+    SILENT,
+    SIZES,
+    Operand,
+    Refused,
+    Step,
+    canonical,
+    has_tensors,
+    is_known,
+    unnumbered,
+)
+from reproductions.optim.module_trace import DRAWS, place_of
 from reproductions.optim.module_units import FREE, ONE, Units, compress
 
 NONE = torch.zeros((), dtype=torch.int64)  # the number of what keeps its basis
-# What draws numbers or counts batches while it trains: its result has the shape of its input.
-SILENT = (
-    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout stochastic_depth"
-    " Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout"
-    " batch_norm instance_norm BatchNorm1d BatchNorm2d BatchNorm3d SyncBatchNorm"
-    " InstanceNorm1d InstanceNorm2d InstanceNorm3d"
-)
-SIZES = "size dim ndimension numel getattr is_floating_point _assert len"
 
 
 class Rule(NamedTuple):
@@ -90,20 +93,33 @@ class Walk(fx.Interpreter):
         self.conjugations: dict[tuple[fx.Node, fx.Node | None], Conjugation] = {}
         self.overwritten: dict[fx.Node, fx.Node] = {}
         self.numbers: dict[fx.Node, Any] = {}
+        self.varying: set[fx.Node] = set()  # whose values depend on inputs, parameters or chance
         self._rules = rules
+        read = (self.fetch_attr(str(one.target)) for one in module.graph.find_nodes(op="get_attr"))
+        self._read = {memory_of(one) for one in read if isinstance(one, Tensor)}
 
     def run_node(self, n: fx.Node) -> Any:
         """Execute a node and number its result."""
         if n.op in ("placeholder", "get_attr"):
             result = super().run_node(n)
             self.numbers[n] = unnumbered(result)
+            if n.op == "placeholder" or isinstance(result, torch.nn.Parameter):
+                self.varying.add(n)
             return result
         step = Step(n, canonical(n, self.module), *self._arguments(n))
         if n.op == "output":
             self._close(step)
             return super().run_node(n)
+        varies = any(one.node in self.varying for one in step.operands())
+        if varies or n.op == "call_module" or step.name in DRAWS.split():
+            self.varying.add(n)
         step.result = self._execute(step)
-        self.numbers[n] = self._number(step)
+        try:
+            self.numbers[n] = self._number(step)
+        except Refused:
+            raise
+        except Exception as error:
+            raise self.refusal(step, f"its rule fails with {error}") from error
         return step.result
 
     def _arguments(self, node: fx.Node) -> tuple[Any, Any]:
@@ -112,7 +128,7 @@ class Walk(fx.Interpreter):
             if isinstance(value, Tensor):
                 named = one.op == "get_attr" and isinstance(value, torch.nn.Parameter)
                 return Operand(one, value, numbers, str(one.target) if named else None)
-            if not _tensors(value):
+            if not has_tensors(value):
                 return value
             return tree_map(
                 lambda part, own: Operand(one, part, own, whole=False) if own is not None else part,
@@ -125,10 +141,14 @@ class Walk(fx.Interpreter):
     def _execute(self, step: Step) -> Any:
         operands = step.operands()
         step.tied = not self.general
+        if isinstance(step.kwargs.get("out"), Operand):
+            raise self.refusal(step, "it writes into what out= names")
         if step.name in SILENT.split() and operands:
             # a dropout may return its input itself, a normalisation never does
             value = operands[0].value
-            return value if "rop" in step.name or "depth" in step.name else value.clone()
+            dropped = "rop" in step.name or "depth" in step.name
+            step.tied |= "lpha" in step.name
+            return value if dropped else value.clone()
         versions = [one.value._version for one in operands]
         with torch.no_grad():
             result = super().run_node(step.node)
@@ -136,10 +156,17 @@ class Walk(fx.Interpreter):
             one for one, old in zip(operands, versions, strict=True) if one.value._version != old
         ]
         if changed:
-            step.overwritten = changed[0]
-            step.tied |= self._is_seen_elsewhere(changed[0])
-            self.overwritten[step.node] = changed[0].node
+            self._overwrite(step, changed[0])
+        elif memories(result) & {memory_of(one.value) for one in operands}:
+            step.tied = True  # later writing into the result would not be seen in a product
         return result
+
+    def _overwrite(self, step: Step, operand: Operand) -> None:
+        if isinstance(operand.value, torch.nn.Parameter):
+            raise self.refusal(step, "it writes into a parameter")
+        step.overwritten = operand
+        step.tied |= self._is_seen_elsewhere(operand)
+        self.overwritten[step.node] = operand.node
 
     def _is_seen_elsewhere(self, operand: Operand) -> bool:
         """Tell whether a later operation reads the same memory through another node.
@@ -147,11 +174,9 @@ class Walk(fx.Interpreter):
         What is written into it must be seen there, which it would not be if it were written into a
         product instead.
         """
-        memory = operand.value.untyped_storage().data_ptr()
+        memory = memory_of(operand.value)
         return any(
-            isinstance(value, Tensor)
-            and value.untyped_storage().data_ptr() == memory
-            and self._written(node) is not self._written(operand.node)
+            memory in memories(value) and self._written(node) is not self._written(operand.node)
             for node, value in self.env.items()
         )
 
@@ -163,20 +188,33 @@ class Walk(fx.Interpreter):
 
     def _number(self, step: Step) -> Any:
         operands = step.operands()
-        if not operands or (step.name in SIZES.split() and not _tensors(step.result)):
+        if not operands or (step.name in SIZES.split() and not has_tensors(step.result)):
             return unnumbered(step.result)
-        numbers = self._rule(step)(self, step)
+        rule = self._rule(step)
+        leaves = [one for one in tree_leaves(step.result) if isinstance(one, Tensor)]
+        if not any(one.is_floating_point() or one.is_complex() for one in leaves):
+            rule = Walk.fixed  # rounding to whole numbers knows no scalars
+        numbers = rule(self, step)
+        self._check_module(step)
         self._pin(step)
-        if step.overwritten is not None and step.tied:
-            self.units.tie(step.overwritten.numbers, numbers)
+        written = step.overwritten
+        if written is not None and (step.tied or not written.numbers.equal(numbers)):
+            self.units.tie(written.numbers, numbers)
         return numbers
+
+    def _check_module(self, step: Step) -> None:
+        if step.node.op == "call_module":
+            reason = altered(self.module.get_submodule(str(step.node.target)))
+            if reason is not None:
+                raise self.refusal(step, reason)
 
     def _rule(self, step: Step) -> Ruling:
         rule = self._rules.get(step.name) if is_known(step.node, self.module) else None
         if rule is not None:
             return rule
-        if not self.fix_unknown or step.overwritten is not None or not _tensors(step.result):
-            raise TypeError(self.refusal(step, "no rule is known for it"))
+        follows = self.fix_unknown or step.node not in self.varying  # such as a mask from a buffer
+        if not follows or step.overwritten is not None or not has_tensors(step.result):
+            raise self.refusal(step, "no rule is known for it")
         return Walk.fixed
 
     def _close(self, step: Step) -> None:
@@ -196,7 +234,11 @@ class Walk(fx.Interpreter):
         """Let tensors of one layer change; those that another use changes too are tied to it."""
         step.taken |= {rule.name for rule in rules}
         for rule in rules:
-            known = self.changes.setdefault(id(self.fetch_attr(rule.name)), [])
+            tensor = self.fetch_attr(rule.name)
+            if not isinstance(tensor, torch.nn.Parameter) and memory_of(tensor) in self._read:
+                self.units.constrain(rule.out, ONE)  # a running statistic that is read elsewhere
+                self.units.constrain(rule.into, ONE)
+            known = self.changes.setdefault(id(tensor), [])
             for other in known[:1]:
                 self.units.tie(rule.out, other.out)
                 self.units.tie(rule.into, other.into)
@@ -246,25 +288,12 @@ class Walk(fx.Interpreter):
             self.units.constrain(numbers, flag)
         return numbers
 
-    def refusal(self, step: Step, reason: str) -> str:
-        """Return why a node cannot be teleported, and what can."""
+    def refusal(self, step: Step, reason: str) -> Refused:
+        """Return what says why a node cannot be teleported, and what can."""
         kinds = {re.sub(r"\dd$", "", name) for name in self._rules if name[:1].isupper()}
         named = ", ".join(sorted(kinds - {"T"}))
-        return (
+        return Refused(
             f"{place_of(step.node, step.name)} cannot be teleported: {reason}. Supported are"
             f" {named}, their functions, sums, products and changes of shape; unknown='fix' leaves"
             " the bases around any other operation as they are"
         )
-
-
-def unnumbered(result: Any) -> Any:
-    """Return the numbers of tensors that keep their basis, and None for what is no tensor."""
-    if not _tensors(result):
-        return None
-    return tree_map(
-        lambda one: NONE.reshape((1,) * one.ndim) if isinstance(one, Tensor) else None, result
-    )
-
-
-def _tensors(result: Any) -> bool:
-    return any(isinstance(one, Tensor) for one in tree_leaves(result))

@@ -72,7 +72,8 @@ def convolutional(name: str, teleports: int) -> tuple[Contender, Contender]:
     """Return ours and the loop on a network of modules in training mode."""
     images, labels = data()
     own = conv_nets.build(name, 0).train()
-    module, moved = Module(own, images[:2]), subject(name, own, images[:2])
+    module = Module(own, images[:2])
+    moved = subject(name, module)
     tau = torch.cat([module.draw(sigma, generator(0, 1), teleports) for sigma in sigmas()])
 
     def ours() -> Tensor:

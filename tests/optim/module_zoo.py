@@ -261,3 +261,25 @@ LAYERED: dict[str, Callable[[], nn.Module]] = {
     "MLP and BatchNorm": mlp_batch_norm,
 }
 TOYS = LAYERED | RESIDUAL | DENSE
+
+
+class Between(nn.Module):
+    """A linear layer, a function of the network and the features behind it, and another layer."""
+
+    def __init__(self, wiring: Callable[[Between, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.extra, self.last = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.norm, self.same = nn.BatchNorm1d(8), nn.AlphaDropout()
+        self.gain = nn.Parameter(torch.ones(8))
+        self.register_buffer("index", torch.tensor([3, 1, 0, 2, 7, 6, 5, 4]))
+        self.register_buffer("average", torch.zeros(8))
+        self.wiring = wiring
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.wiring(self, self.first(x)))
+
+
+def between(wiring: Callable[[Between, Tensor], Tensor], seed: int = 0) -> Between:
+    module = Between(wiring)
+    randomised(module, seed)
+    return module

@@ -20,6 +20,7 @@ from reproductions.papers.armenta2021teleport import (
     beyond_figures,
     beyond_measures,
     beyond_small,
+    beyond_timing,
 )
 from reproductions.papers.armenta2021teleport.images import images
 from reproductions.problems.mlp import MLP
@@ -100,10 +101,9 @@ def test_every_arm_has_its_curves_and_its_costs(table: pd.DataFrame):
     for arm in beyond_arms.ARMS:
         assert beyond_measures.chosen(table, arm, "train_loss").shape == (5, 2)
         cost = beyond_measures.chosen(table, arm, "gradients")[:, 0]
-        at_start = arm in ("symmetry_start", "level_start")
+        at_start = arm in ("symmetry_start", "symmetry_rates", "level_start")
         assert (cost[0] > 0) == at_start
         assert (np.diff(cost) >= 1 - 1e-12).all()
-        assert (np.diff(beyond_measures.chosen(table, arm, "seconds"), axis=0) > 0).all()
     start = beyond_measures.chosen(table, "symmetry_start", "gradients")[:, 0]
     np.testing.assert_allclose(start, np.arange(5) + 100 / 200)
     plain = [beyond_measures.chosen(table, "sgd", "train_loss")[0]]
@@ -112,6 +112,33 @@ def test_every_arm_has_its_curves_and_its_costs(table: pd.DataFrame):
     ]
     np.testing.assert_allclose(plain[1], plain[0], rtol=1e-5)
     np.testing.assert_allclose(plain[2], plain[0], rtol=1e-5)
+
+
+def test_seconds_are_counts_times_medians(table: pd.DataFrame):
+    each = select(table, quantity="price").groupby("arm")["value"]
+    assert (each.count() == beyond_timing.REPEATS).all()
+    price, steps = each.median(), 200 // PLAN.batch
+    epochs = np.arange(PLAN.epochs + 1)
+    for arm, teleports in {
+        "sgd": 0 * epochs, "random": price["random"] + 0 * epochs,
+        "symmetry_rates": price["symmetry"] + 0 * epochs,
+        "symmetry_early": price["symmetry"] * (epochs > 1),  # before epoch 1, so not at 0 or 1
+    }.items():  # fmt: skip
+        got = beyond_measures.chosen(table, arm, "seconds")[:, 0]
+        np.testing.assert_allclose(got, epochs * steps * price["step"] + teleports)
+    start = beyond_measures.chosen(table, "level_start", "seconds")[0]
+    assert start.mean() == pytest.approx(price["level"])
+
+
+def test_teleports_that_took_more_gradients_take_longer():
+    prices = beyond_timing.Prices(
+        {"step": np.array([1.0, 9.0, 2.0]), "symmetry": np.array([3.0]), "level": np.array([8.0])},
+        level_cost=4.0,
+    )
+    cost = torch.tensor([4.0, 6.0])
+    assert prices.step == 2
+    assert prices.teleport("level_during", cost).tolist() == [8, 12]
+    assert prices.teleport("symmetry_rates", cost).tolist() == [3, 3]
 
 
 def test_teleports_do_what_they_are_for(table: pd.DataFrame):
@@ -203,14 +230,41 @@ def test_saved_epochs_and_gradients_are_those_to_the_loss_half_way():
     assert late.value == pytest.approx((0.5 + 2) / 2)
     assert "1 of 2 seeds never reach it" in late.note
     assert beyond_measures.saved(table, "level_during", "epochs").value == pytest.approx(2.0)
-    assert beyond_measures._final(table, "random").value == pytest.approx(-4.0)
+    early = beyond_measures.saved(table, "random", "epochs", share=0.25)
+    assert early.value == pytest.approx(0.5)
+
+
+def test_area_and_final_loss_are_at_each_arms_own_best_rate():
+    fall = [[0.0, -1.0, -2.0], [0.0, -1.5, -3.0]]  # logarithms, seed after seed
+    worse, better = [[0.0, 1.0, -9.0]] * 2, [[0.0, -2.0, -2.5], [0.0, -3.0, -3.5]]
+    rows = Rows(beyond.UNITS)
+    for arm, exponent, logs in (
+        ("sgd", 1.0, fall), ("sgd", 0.5, worse), ("random", 1.0, [[0.0, 3.0, math.nan]] * 2),
+        ("random", 2.0, better),
+    ):  # fmt: skip
+        values = np.exp(np.array(logs).T)
+        rows.add(arm=arm, quantity="train_loss", value=values, seed=[0, 1], exponent=exponent,
+                 step=np.arange(3)[:, None],
+                 status=np.where(np.isfinite(values), "ok", "diverged"))  # fmt: skip
+    # Of SGD the second rate has the least mean, (0 + 1 - 9) / 3, though it rises at first.
+    found = beyond_measures.area(as_table(rows), "random")
+    assert found.value == pytest.approx((-4.5 - 6.5) / 6 + 8 / 3)
+    last = beyond_measures.final(as_table(rows), "random")
+    assert last.value == pytest.approx(-3.0 + 9.0)
+
+
+def test_extremes_say_of_how_many_they_are(small: pd.DataFrame):
+    found = beyond_measures.small(small)
+    assert found["beyond_norm_error"].note == "largest of 3 networks"
+    assert found["beyond_group_other_change"].note == "least of 6 networks"
+    assert found["beyond_norm_error"].n == 3
 
 
 def test_all_metrics_are_there_and_figures_are_drawn(table: pd.DataFrame, small: pd.DataFrame):
     found = beyond_measures.images(table, "mnist")
     assert np.isfinite([metric.value for metric in found.values()]).all()
     assert found["beyond_mnist_level_excess"].value <= 1.1e-3
-    assert len(beyond_figures.curves(table, "MNIST").axes) == 3
+    assert len(beyond_figures.curves(table, "MNIST").axes) == 4
     assert len(beyond_figures.rates({"one": table, "two": table}).axes) == 2
     assert len(beyond_figures.small(small).axes) == 4
 

@@ -84,6 +84,31 @@ def test_a_plain_run_is_that_of_torch(pictures: Images, table: pd.DataFrame):
     assert float(own.value.iloc[0]) == pytest.approx(wanted, rel=1e-5)
 
 
+def test_units_that_drop_out_depend_on_the_seed_alone(
+    pictures: Images, monkeypatch: pytest.MonkeyPatch
+):
+    made = conv_training.network
+
+    def with_dropout(name: str, seed: int, like: torch.Tensor) -> torch.nn.Sequential:
+        layers = list(made(name, seed, like))
+        return torch.nn.Sequential(*layers[:-1], torch.nn.Dropout(), layers[-1]).train()
+
+    monkeypatch.setattr(conv_training, "network", with_dropout)
+    plan, columns = PLAN._replace(epochs=1), ["arm", "seed", "optimiser", "lr"]
+    found = []
+    for rates in ([0.01], [0.1, 0.01]):  # with another run before each
+        torch.rand(7)
+        rows = as_table(conv_training.rows(pictures, plan._replace(rates=rates), quiet))
+        own = rows[(rows.quantity == "train_loss") & (rows.lr == 0.01)]
+        found.append(own.sort_values(columns).value.to_numpy())
+    assert (found[0] == found[1]).all()
+    # the first step's loss is the same for both arms where masks are the same
+    one = plan._replace(batch=24, rates=[0.0])
+    losses = as_table(conv_training.rows(pictures, one, quiet))
+    losses = losses[losses.quantity == "train_loss"].groupby(["seed", "optimiser"]).value
+    assert (losses.max() - losses.min() < 1e-5).all()
+
+
 def test_the_table_is_measured_and_drawn(table: pd.DataFrame):
     found = convergence_measures.smallest_gains(table, "network", "conv_nets")
     assert set(found) == {"conv_nets_sgd_smallest_gain", "conv_nets_momentum_smallest_gain"}

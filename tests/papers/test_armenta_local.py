@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reproductions.harness.dataset_torchvision import import_torchvision
+from reproductions.harness.tables import Rows
 from reproductions.optim.change_of_basis import moments
 from reproductions.optim.device import generator
 from reproductions.optim.layout import Layout
@@ -22,9 +23,10 @@ from reproductions.papers.armenta2021teleport import (
     gradient_change,
     gradient_conv,
     local_measures,
+    local_modules,
 )
 from reproductions.papers.armenta2021teleport.images import Images
-from reproductions.papers.armenta2021teleport.local_modules import Module, swapped
+from reproductions.papers.armenta2021teleport.local_modules import Module, inner, swapped
 from reproductions.problems.mlp import MLP
 from tests.rows import as_table, quiet
 
@@ -156,8 +158,8 @@ def test_a_module_has_the_angles_of_its_materialised_displacements(
     module = Module(own.double(), held.train[:2].double())
     _, x, y = next(iter(angles.batches(held, 6, 7, 0)))
     steep = flat(module.gradient(x.double(), y, 7))
-    for sigma in plan.sigmas:
-        tau = module.draw(sigma, generator(7, 0, angle_modules.TELEPORTS), 4)
+    for number, sigma in enumerate(plan.sigmas):
+        tau = module.draw(sigma, generator(7, 0, angle_modules.TELEPORTS, number), 4)
         moved = [flat(dict(module.plan.teleport(own, one).named_parameters())) for one in tau]
         moves = torch.stack(moved) - flat(module.weights)
         cos = (moves @ steep) / (moves.norm(dim=1) * steep.norm())
@@ -166,6 +168,56 @@ def test_a_module_has_the_angles_of_its_materialised_displacements(
         np.testing.assert_allclose(found, np.degrees(np.arccos(cos.detach().numpy())), atol=1e-9)
     pairs = table[table.pair == "random-random"]
     assert len(pairs) == 2 and (np.abs(pairs.value - 90) < 30).all()
+
+
+def test_joined_loops_are_what_each_gives_alone() -> None:
+    taus = [random_basis(LAYOUT, range(n, n + 4), sigma) for n, sigma in ((0, 0.2), (4, 0.7))]
+    theta, steep = network(), gradient(LAYOUT, network())
+    for protocol in (angles.clean, angles.compounded):
+        found = cosines(LAYOUT, theta, steep, angles.joined(protocol, taus))
+        wanted = torch.cat([cosines(LAYOUT, theta, steep, protocol(tau)) for tau in taus])
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=0)
+
+
+def test_ranges_share_no_draws() -> None:
+    draws, plan = list[Tensor](), gradient_change.Plan([0.5, 0.5], 1, 4, 2, 7)
+    own = gradient_change.mlp(LAYOUT, network())
+    squares = own.weights._replace(moved=lambda tau: draws.append(tau) or own.weights.moved(tau))
+    subject = own._replace(weights=squares)
+    gradient_change.measure(Rows(gradient_change.UNITS), subject, images(), plan, 0)
+    one, two = draws[0].view(2, 2, 2, -1)[0]
+    assert (one != two).all()
+    table = as_table(angles.rows(images(), angles.Plan(5, [4], [0.01, 0.01], 3, 1, 7), quiet))
+    rows = table[(table.pair == "displacement-gradient") & (table.arm == "relu")]
+    rows = rows[(rows.source == "images") & (rows.protocol == "clean")]
+    assert len(rows) == 6 and rows.value.nunique() == 6
+
+
+def test_inner_products_are_those_of_flat_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(local_modules.CHUNK, "cpu", 7)
+    source = torch.Generator().manual_seed(1)
+    one, other = (
+        {name: torch.randn(shape, generator=source) for name, shape in (("a", (9, 2, 3)), ("b", (5,)))}
+        for _ in range(2)
+    )  # fmt: skip
+    found = inner(one, [one, other])
+    wanted = [float(flat(one).double() @ flat(with_it).double()) for with_it in (one, other)]
+    assert found == pytest.approx(wanted, rel=1e-12)
+
+
+def test_the_worst_network_is_the_mean_farthest_from_one() -> None:
+    drawn = np.array([[1.1, 0.9], [0.8, 0.9], [1.1, 1.1]])
+    assert local_measures.farthest_from_one(drawn) == pytest.approx(0.85)
+    resampled = np.stack([drawn, 2 * drawn], 1)  # (networks, resamples, seeds)
+    np.testing.assert_allclose(local_measures.farthest_from_one(resampled), [0.85, 2.2])
+
+
+def test_the_printed_spread_is_that_of_the_metric() -> None:
+    table = as_table(angles.rows(images(), angles.Plan(5, [4], [0.01, 0.1], 5, 2, 7), quiet))
+    rows = table[(table.pair == "displacement-gradient") & (table.arm == "relu")]
+    wanted = local_measures.angles(table)["angles_relu_spread"].value
+    rows = rows[(rows.protocol == "clean") & (rows.sigma == 0.01)]
+    assert local_measures.spread_within(rows) == pytest.approx(wanted)
 
 
 def flat(values: dict[str, Tensor]) -> Tensor:
@@ -203,7 +255,7 @@ def test_the_published_statistic_is_that_of_networks_teleported_one_by_one() -> 
     for seed in (0, 1):
         theta = layout.initialise([seed], root_seed=7)[0]
         subject = gradient_change.mlp(layout, theta)
-        draws = subject.draw(0.8, generator(7, seed, gradient_change.TELEPORTS), 7)
+        draws = subject.draw(0.8, generator(7, seed, gradient_change.TELEPORTS, 1), 7)
         _, x, y = gradient_change.minibatches(held, plan, seed)[1]
         before = slope(layout, theta, x, y).norm() / theta.norm()
         for protocol, tau in (("clean", draws[4]), ("compounded", draws[4] / draws[3])):
@@ -291,6 +343,18 @@ def test_convolutional_rows_are_the_same_again_and_hold_the_law() -> None:
     ]
     np.testing.assert_array_equal(*(table.value for table in tables))
     assert local_measures.law(tables[0]).value < 1e-12
+
+
+def test_a_network_counts_the_same_whether_traced_or_not() -> None:
+    plan = gradient_change.Plan([0.1, 0.9], 1, 8, 2, 7)
+    held = images(20, 16)
+    table = as_table(gradient_conv.convolutional(held, ["tiny"], [2], plan, quiet))
+    own = gradient_conv.network("tiny", 1, 7, held.train)
+    wanted = Rows(gradient_change.UNITS)
+    traced = gradient_conv.subject("tiny", Module(own, held.train[:2]))
+    gradient_change.measure(wanted, traced, held, plan, 1)
+    again = as_table(wanted).value
+    np.testing.assert_array_equal(table[table.seed == 1].value, again)
 
 
 def test_as_many_seeds_as_networks_are_asked_for() -> None:

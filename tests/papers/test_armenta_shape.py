@@ -11,6 +11,9 @@ import torch
 
 from reproductions.harness.statistics import Metric
 from reproductions.harness.tables import Rows
+from reproductions.optim import module_teleport
+from reproductions.optim.change_of_basis import draw
+from reproductions.optim.device import generator
 from reproductions.optim.layout import Layout
 from reproductions.optim.network_loss import NetworkLoss
 from reproductions.optim.teleport import random_basis, scaling, teleport
@@ -31,8 +34,8 @@ from tests.rows import as_table, quiet, synthetic_mnist
 F64 = torch.float64
 PLAN = interpolation.Plan(
     hidden=12, layers=3, epochs=6, batches=(8, 50), lr=0.02, mu=0.9, weight_decay=5e-4, sigma=0.9,
-    draws=2, alphas=21, train_examples=100, curvature_examples=80, trace_draws=50, seeds=3,
-    root_seed=3,
+    draws=2, alphas=21, train_examples=100, curvature_examples=80, trace_draws=50,
+    measured_traces=2, seeds=3, root_seed=3,
 )  # fmt: skip
 SMALL = Layout((4, 6, 5, 3))
 
@@ -85,18 +88,47 @@ def test_a_teleport_divides_the_diagonal_by_squared_factors():
 
 def test_traces_are_sums_of_the_diagonal_and_grow_as_expected():
     theta, x, _ = network()
-    found = as_table(traces.rows(SMALL, "net", theta, x, 0.9, 4000, 1))
+    found = as_table(traces.rows(SMALL, "net", theta, x, 0.9, 4000, 3, 1))
     diagonal = traces.hessian_diagonal(SMALL, theta, x)
     layers = [diagonal[:, layer.start : layer.stop].sum(1) for layer in SMALL.layers]
     got = shape_measures.traces(found, "trace", "net")
     np.testing.assert_allclose(got, torch.stack(layers).numpy(), rtol=1e-12)
     after, expected = (
-        shape_measures.traces(found, name, "net") for name in ("trace_teleported", "trace_expected")
+        shape_measures.traces(found, name, "net") for name in ("trace_mean", "trace_expected")
     )
     np.testing.assert_allclose(after, expected, rtol=0.15)
     assert (expected[:-1] > 3 * got[:-1]).all()
     invariant = shape_measures.traces(found, "invariant", "net")
-    np.testing.assert_allclose(invariant[0], invariant[1], rtol=1e-10)
+    assert invariant.shape == (1 + 3, 2)
+    np.testing.assert_allclose(invariant, invariant[:1].repeat(4, 0), rtol=1e-10)
+
+
+def test_traces_at_teleports_are_measured_there_and_obey_the_rule():
+    theta, x, _ = network()
+    found = as_table(traces.rows(SMALL, "net", theta, x, 0.9, 5, 3, 1))
+    measured, ruled = (
+        shape_measures.traces_by_draw(found, name, "net")
+        for name in ("trace_teleported", "trace_rule")
+    )
+    assert measured.shape == (3, 3, 2)
+    np.testing.assert_allclose(measured, ruled, rtol=1e-10)
+    tau = draw((5, 11), 0.9, generator(1, 1, traces.BASIS))[2:3]  # the third of the second network
+    moved = teleport(SMALL, theta[1:], tau)
+    dense = NetworkLoss(SMALL, x, torch.zeros(len(x), dtype=torch.long), activations="relu")
+    diagonal = dense.curvature(moved).hessian.diagonal(dim1=1, dim2=2)[0]
+    wanted = [float(diagonal[one.start : one.stop].sum()) for one in SMALL.layers]
+    np.testing.assert_allclose(measured[2, :, 1], wanted, rtol=1e-9)
+    before = shape_measures.traces(found, "trace", "net").sum(0)
+    grown = shape_measures.growth(found, "net")
+    np.testing.assert_allclose(grown, measured.sum(1).mean(0) / before, rtol=1e-12)
+
+
+def test_a_hessian_that_broke_the_rule_would_be_seen(joined: pd.DataFrame):
+    wrong = joined.copy()
+    wrong.loc[wrong.quantity == "trace_teleported", "value"] *= 1.001
+    clean, found = (shape_measures.interpolation(one) for one in (joined, wrong))
+    assert clean["hessian_trace_rule_error"].value < 1e-10
+    np.testing.assert_allclose(found["hessian_trace_rule_error"].value, 1e-3, rtol=1e-6)
 
 
 def test_expected_growth_is_b_then_a_b_then_a():
@@ -111,7 +143,7 @@ def test_expected_growth_is_b_then_a_b_then_a():
 
 def test_factors_of_squares_are_the_closed_forms(averaged: pd.DataFrame):
     z = shape_measures.deviations(averaged)
-    assert z.shape == (2 * 2 * 4,) and np.abs(z).max() < 4
+    assert z.shape == (2 * 2 * 4, 4) and np.abs(z).max() < 4
     hidden = shape_measures.factors(averaged, "gradient", "hidden weights")
     np.testing.assert_allclose(hidden["expected"], [1.13187, 6.68421], rtol=1e-5)
     first = shape_measures.factors(averaged, "weights", "first weights")
@@ -124,6 +156,8 @@ def test_a_wrong_factor_would_be_far_from_what_is_averaged(averaged: pd.DataFram
     own = (wrong.quantity == "factor_expected") & (wrong.block == "hidden weights")
     wrong.loc[own, "value"] *= 1.1
     assert np.abs(shape_measures.deviations(wrong)).max() > 5
+    fair, found = (shape_measures.moments(one)["moments_chi_square"] for one in (averaged, wrong))
+    assert 0.4 < fair.value < 1.6 and found.low > 3
 
 
 def test_closed_forms_pass_through_what_is_expected():
@@ -237,7 +271,8 @@ def test_outputs_stay_through_every_sequence_of_teleports():
     table = as_table(found)
     assert (table.groupby("quantity").value.max() < [1e-5, 1e-13]).all()
     measured = shape_measures.exactness(table)
-    assert "exact_modules_float64" not in measured
+    assert not any("modules" in name for name in measured)
+    assert measured["exact_sequences_float32"].value < 1e-5
     assert {measured[f"exact_{k}_float64"].n for k in ("relu", "conjugated", "repeated")} == {3}
 
 
@@ -268,14 +303,64 @@ def test_a_change_is_relative_to_the_largest_output_or_absolute():
 
 @pytest.mark.parametrize("name", small_modules.SMALL)
 def test_small_modules_keep_their_outputs_and_change_their_weights(name: str):
-    plan = module_exactness.Plan([name], 32, 2, 0.9, 1, "cpu", 1)
-    found = module_exactness.changes(name, 0, plan)
-    assert found["relative_change"] < 1e-13 and found["absolute_change"] < 1e-5
+    plan = module_exactness.Plan([name], [], 32, 2, 0.9, 3, 1, "cpu", 1)
+    for mode in module_exactness.FAMILIES:
+        found = module_exactness.changes(name, 0, plan, mode)
+        for protocol in exactness.PROTOCOLS:
+            assert found["relative_change", protocol] < 1e-13
+            assert found["absolute_change", protocol] < 1e-5
     module = module_exactness.build(name, 0)
     again = module_exactness.build(name, 0)
     other = module_exactness.build(name, 1)
     first, same, differs = (next(iter(m.parameters())) for m in (module, again, other))
     assert torch.equal(first, same) and not torch.equal(first, differs)
+
+
+def test_a_sequence_of_teleports_of_a_module_ends_where_it_should():
+    module, x = (
+        module_exactness.build("residual", 0).double().eval(),
+        torch.rand(2, 3, 16, 16).double(),
+    )
+    plan = module_teleport.trace(module, x)
+    bases = [plan.draw(0.9, generator(1, 0, number)) for number in range(3)]
+    product = bases[0] * bases[1] * bases[2]
+    for protocol, last in (("repeated", bases[2]), ("compounded", product)):
+        steps = []
+        for moved in module_exactness.sequence(plan, module, bases, protocol):
+            assert moved is not module
+            steps.append([one.detach().clone() for one in moved.parameters()])
+        assert len(steps) == 3
+        for step, tau in ((steps[0], bases[0]), (steps[-1], last)):
+            wanted = plan.teleport(module, tau).parameters()
+            for own, other in zip(step, wanted, strict=True):
+                torch.testing.assert_close(own, other, rtol=1e-12, atol=1e-15)
+
+
+def test_products_keep_full_precision_and_cudnn_stays_on():
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled
+    with module_exactness.full_precision():
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.enabled == before[1]
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.enabled) == before
+
+
+def test_the_largest_change_of_modules_counts_networks():
+    rows = Rows(exactness.UNITS)
+    exactness.fully_connected(rows, exact_plan())
+    plan = module_exactness.Plan(["perceptron", "dense"], ["dense"], 16, 1, 0.9, 2, 1, "cpu", 1)
+    module_exactness.rows(rows, plan, quiet)
+    table = as_table(rows)
+    found = shape_measures.exactness(table)
+    assert found["exact_modules_float64"].n == 2
+    assert found["exact_modules_float64"].note.startswith("largest of 2 networks, 2 architectures")
+    own = (table.family == "modules") & (table.quantity == "absolute_change")
+    for name, protocols in (
+        ("modules", ["once"]),
+        ("module_sequences", ["repeated", "compounded"]),
+    ):
+        largest = table[own & table.protocol.isin(protocols)].value.max()
+        assert found[f"exact_{name}_float32"].value == largest
+    assert 0 < found["exact_conjugated_modules_float64"].value < 1e-13
 
 
 def test_a_module_that_no_one_knows_is_named():
@@ -319,7 +404,7 @@ def test_every_figure_can_be_drawn_and_every_metric_is_one(
 ):
     exact = Rows(exactness.UNITS)
     exactness.fully_connected(exact, exact_plan())
-    plan = module_exactness.Plan(["perceptron"], 32, 2, 0.9, 2, "cpu", 1)
+    plan = module_exactness.Plan(["perceptron"], ["dense"], 32, 2, 0.9, 2, 2, "cpu", 1)
     module_exactness.rows(exact, plan, quiet)
     drawn = as_table(histograms.rows((20, 30, 4), 0.9, 2, "cpu", 1))
     tables = {
@@ -328,7 +413,7 @@ def test_every_figure_can_be_drawn_and_every_metric_is_one(
     }  # fmt: skip
     for measure, table in tables.items():
         assert all(isinstance(metric, Metric) for metric in measure(table).values())
-    for draw, table in (
+    for picture, table in (
         (shape_figures.exactness, tables[shape_measures.exactness]),
         (shape_figures.moments, averaged),
         (shape_figures.figure_5, joined),
@@ -336,4 +421,14 @@ def test_every_figure_can_be_drawn_and_every_metric_is_one(
         (shape_figures.hessian_trace, joined),
         (shape_figures.figure_11, drawn),
     ):
-        assert draw(table).axes
+        assert picture(table).axes
+
+
+def test_bands_of_figure_5_are_over_seeds_and_not_over_draws(joined: pd.DataFrame):
+    figure = shape_figures.figure_5(joined)
+    right = figure.axes[1]
+    text = " ".join(figure.axes[1]._house_note.get_text().replace("\u00a0", " ").split())
+    assert text.startswith("median and middle 0.8 of n = 3 seeds, each the mean of 2 draws")
+    line = next(line for line in right.lines if line.get_label() == "loss, train")
+    wanted = np.median(shape_measures.curves(joined, "train_loss", "teleported").mean(0), axis=1)
+    np.testing.assert_allclose(line.get_ydata(), wanted)

@@ -50,7 +50,7 @@ class Steps(NamedTuple):
 
     Fields:
         factors: (T, U), from the weights to the teleported ones.
-        before: (T, U), from the weights to where the gradient is taken.
+        before: (T, U), from the weights to where the gradient is taken, or (1, U) for all.
     """
 
     factors: Tensor
@@ -59,7 +59,7 @@ class Steps(NamedTuple):
 
 def clean(tau: Tensor) -> Steps:
     """Return the steps of teleports that each start from the weights, as does the gradient."""
-    return Steps(tau, torch.ones_like(tau))
+    return Steps(tau, torch.ones_like(tau[:1]))
 
 
 def compounded(tau: Tensor) -> Steps:
@@ -70,6 +70,13 @@ def compounded(tau: Tensor) -> Steps:
     """
     factors = torch.cat([tau[:1], tau[1:] / tau[:-1]])
     return Steps(factors, torch.cat([torch.ones_like(tau[:1]), factors[:-1]]))
+
+
+def joined(protocol: Callable[[Tensor], Steps], taus: list[Tensor]) -> Steps:
+    """Return the steps of several loops, one after the other."""
+    factors, before = zip(*(protocol(tau) for tau in taus), strict=True)
+    one = all(len(part) == 1 for part in before)  # then it is the same for all loops
+    return Steps(torch.cat(factors), before[0] if one else torch.cat(before))
 
 
 def cosines(product: Sums, steep: Sums, length: Tensor, steps: Steps) -> Tensor:
@@ -114,23 +121,22 @@ def _network(found: Rows, layout: Layout, data: Images, plan: Plan, seed: int) -
     theta = layout.initialise(
         [seed], root_seed=plan.root_seed, dtype=torch.float64, device=device
     )[0]  # fmt: skip
-    seeds = [seed * APART + draw for draw in range(plan.teleports)]
-    taus = [
-        random_basis(layout, seeds, sigma, root_seed=plan.root_seed).to(device)
-        for sigma in plan.sigmas
-    ]
+    taus = []
+    for number, sigma in enumerate(plan.sigmas):  # no two ranges share a draw
+        first = seed * APART + number * plan.teleports
+        seeds = range(first, first + plan.teleports)
+        taus.append(random_basis(layout, seeds, sigma, root_seed=plan.root_seed).to(device))
 
     def sums(vector: Tensor) -> Sums:
         return lambda tau, power: norms(layout, vector, tau, power=power)
 
     given = list(_gradients(layout, theta, data, plan, seed))
     for protocol, steps in (("clean", clean), ("compounded", compounded)):
-        parts = [steps(tau) for tau in taus]
-        joined = Steps(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        length = lengths(sums(theta.square()), joined)
+        made = joined(steps, taus)
+        length = lengths(sums(theta.square()), made)
         for about, gradient in given:
             if protocol == "clean" or about["arm"] == "relu":
-                cos = cosines(sums(theta * gradient), sums(gradient.square()), length, joined)
+                cos = cosines(sums(theta * gradient), sums(gradient.square()), length, made)
                 angle = degrees(cos).view(len(taus), -1)
                 add(found, angle, plan.sigmas, seed, "displacement-gradient", protocol, about)
     _expect(found, layout, theta, given, plan.sigmas, seed)

@@ -6,7 +6,6 @@ A seed's networks share start and minibatches, whatever the arm and the learning
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +14,10 @@ from torch import Tensor
 
 from reproductions.harness.tables import Rows
 from reproductions.optim.device import generator
-from reproductions.optim.layout import Layout
-from reproductions.optim.network_loss import NetworkLoss
 from reproductions.optim.train import Batches, Snapshot, minibatches, train
 from reproductions.papers.armenta2021teleport import beyond_arms as arms
 from reproductions.papers.armenta2021teleport.beyond_arms import Plan
+from reproductions.papers.armenta2021teleport.beyond_timing import Prices, prices
 from reproductions.papers.armenta2021teleport.images import Images, Progress
 from reproductions.problems.mlp import MLP
 
@@ -27,43 +25,25 @@ SPLIT = 44  # the purpose in a generator's key: which images are held out
 COSTS = {"level_during": 4.0}  # roughly, against plain training
 UNITS = {
     "train_loss": "nat", "validation_loss": "nat", "test_error": "1", "gradients": "1",
-    "seconds": "s", "log_norm_gain": "nat", "log_weight_gain": "nat", "loss_rise": "1",
+    "seconds": "s", "price": "s", "log_norm_gain": "nat", "log_weight_gain": "nat", "loss_rise": "1",
     "exponent_by_train_loss": "1", "exponent_by_validation_loss": "1",
 }  # fmt: skip
-
-
-class Watch:
-    """Count the seconds of computing, not those of looking at it."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device, self.seconds = device, 0.0
-        self._since = self._now()
-
-    def stop(self) -> None:
-        """Stand still until `go`."""
-        self.seconds += self._now() - self._since
-
-    def go(self) -> None:
-        """Run on."""
-        self._since = self._now()
-
-    def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
 
 
 def compare(data: Images, plan: Plan, progress: Progress) -> Rows:
     """Train every arm at every learning rate.
 
     An arm's best rate has the least training loss, for that is what is compared; the best on images
-    held out is there besides.
+    held out is there besides. Seconds are what the prices, each a median, come to.
     """
     rows, fitted, held = Rows(UNITS), *_split(data, plan)
+    paid = prices(fitted, plan)
+    for kind, seconds in paid.repeats.items():
+        rows.add(arm=kind, quantity="price", value=seconds, index=np.arange(len(seconds)))
     total, done = sum(COSTS.get(arm, 1.0) for arm in arms.ARMS), 0.0
     for arm in arms.ARMS:
         progress(done / total, arm)
-        _Arm(arm, plan, fitted, held, rows).run()
+        _Arm(arm, plan, fitted, held, rows, paid).run()
         done += COSTS.get(arm, 1.0)
     return rows
 
@@ -83,14 +63,12 @@ def _split(data: Images, plan: Plan) -> tuple[Images, Images]:
 class _Arm:
     """One arm's networks: seed after seed, each with every learning rate."""
 
-    def __init__(self, arm: str, plan: Plan, fitted: Images, held: Images, rows: Rows) -> None:
+    def __init__(
+        self, arm: str, plan: Plan, fitted: Images, held: Images, rows: Rows, paid: Prices
+    ) -> None:
         self.arm, self.plan, self.fitted, self.held, self.rows = arm, plan, fitted, held, rows
-        widths = (fitted.train.shape[1], *[plan.hidden] * plan.depth, 10)
-        self.layout, some = Layout(widths), slice(plan.teleport_examples)
+        self.prices, (self.layout, self.loss) = paid, arms.network(fitted, plan)
         self.problem = MLP(self.layout)
-        self.loss = NetworkLoss(
-            self.layout, fitted.train[some], fitted.labels[some], activations="relu"
-        )
         self.share = len(self.loss.inputs) / len(fitted.train)  # of a gradient of all images
         self.seed = np.repeat(np.arange(plan.seeds), len(plan.exponents))
         self.exponent = np.tile(np.array(plan.exponents), plan.seeds)
@@ -99,7 +77,7 @@ class _Arm:
         self.cost = torch.zeros(len(self.seed), dtype=torch.float64, device=device)
         self.courses: dict[str, list[np.ndarray]] = {"train_loss": [], "validation_loss": []}
         self.factors: Tensor | None = None  # (E, P) of the learning rates
-        self.watch, self.spent = Watch(device), 0.0  # seconds of one network
+        self.seconds = torch.zeros_like(self.cost)
 
     def run(self) -> None:
         """Train and teleport, and add the rows."""
@@ -109,9 +87,8 @@ class _Arm:
         if self.arm == "random" or self.arm.endswith("start"):
             theta = self._teleported(theta, 0)
         if self.arm.endswith("rates"):
-            self.watch.go()
             factors = arms.layer_rates(self.arm, self.layout, self.loss, theta, plan=plan)
-            self._stop(len(theta))
+            self._pay(arms.gradients(self.arm, theta))
             self.factors = factors.repeat_interleave(len(plan.exponents), 0)
         theta = theta.repeat_interleave(len(plan.exponents), 0)
         moments = {"symmetry_early": plan.early_epochs, "level_during": plan.level_epochs}
@@ -134,14 +111,12 @@ class _Arm:
         rates = torch.tensor(10.0**-self.exponent, device=theta.device)[:, None]
 
         def observe(seen: Snapshot) -> None:
-            self._stop(len(theta))
             self.cost += 1.0
+            self.seconds += each * self.prices.step
             fresh = (self.lost == 0) & (seen.diverged_at.cpu() > 0)
             self.lost = torch.where(fresh, first * each + seen.diverged_at.cpu(), self.lost)
             self._observe(seen.theta, first + seen.step // each)
-            self.watch.go()
 
-        self.watch.go()
         outcome = train(
             self.problem, arms.scaled_sgd(rates, self.factors), theta,
             lambda step: batches(first * each + step), steps=(last - first) * each,
@@ -152,11 +127,9 @@ class _Arm:
 
     def _teleported(self, theta: Tensor, epoch: int) -> Tensor:
         """Return the networks after a teleport, and add what it did and cost."""
-        self.watch.go()
         moved, cost = arms.moved(self.arm, self.layout, self.loss, theta, plan=self.plan)
-        self._stop(len(theta))
         repeats = len(self.seed) // len(theta)
-        self.cost += cost.repeat_interleave(repeats) * self.share
+        self._pay(cost)
         before, after = self.loss.gradient(theta), self.loss.gradient(moved)
         gain = torch.linalg.vector_norm(after[1], dim=1).log()
         gain -= torch.linalg.vector_norm(before[1], dim=1).log()
@@ -177,12 +150,13 @@ class _Arm:
         for name, value in (("train_loss", train_loss), ("validation_loss", held_loss)):
             self.courses[name].append(self._add(name, value, epoch))
         self._add("gradients", self.cost, epoch)
-        self._add("seconds", torch.full_like(self.cost, self.spent), epoch)
+        self._add("seconds", self.seconds, epoch)
 
-    def _stop(self, members: int) -> None:
-        before = self.watch.seconds
-        self.watch.stop()
-        self.spent += (self.watch.seconds - before) / members
+    def _pay(self, cost: Tensor) -> None:
+        """Count a teleport that took so many gradients, (E,) or one network a seed."""
+        each = cost.repeat_interleave(len(self.seed) // len(cost))
+        self.cost += each * self.share
+        self.seconds += self.prices.teleport(self.arm, each)
 
     def _add(self, quantity: str, values: Tensor, epoch: int) -> np.ndarray:
         """Add a value of every network, and return them, not finite where training was lost."""

@@ -18,6 +18,7 @@ from reproductions.optim.network_loss import NetworkLoss
 from reproductions.optim.symmetry_teleport import ascend
 from reproductions.optim.teleport import random_basis, scaling, teleport
 from reproductions.optim.transform import Transform
+from reproductions.papers.armenta2021teleport.images import Images
 
 ARMS = (
     "sgd", "random", "random_rates", "symmetry_start", "symmetry_rates", "symmetry_early",
@@ -63,6 +64,13 @@ class Plan(NamedTuple):
     root_seed: int
 
 
+def network(fitted: Images, plan: Plan) -> tuple[Layout, NetworkLoss]:
+    """Return the layout, and the loss on the images on which gradients of teleports are taken."""
+    layout = Layout((fitted.train.shape[1], *[plan.hidden] * plan.depth, 10))
+    some = slice(plan.teleport_examples)
+    return layout, NetworkLoss(layout, fitted.train[some], fitted.labels[some], activations="relu")
+
+
 def moved(
     arm: str, layout: Layout, loss: NetworkLoss, theta: Tensor, *, plan: Plan
 ) -> tuple[Tensor, Tensor]:
@@ -78,9 +86,13 @@ def moved(
             tolerance=plan.level_tolerance,
         )  # fmt: skip
         return there.theta, there.cost
-    gradients = 0.0 if arm == "random" else 1.0
-    cost = torch.full((len(theta),), gradients, dtype=torch.float64, device=theta.device)
-    return teleport(layout, theta, _basis(arm, layout, loss, theta, plan)), cost
+    return teleport(layout, theta, _basis(arm, layout, loss, theta, plan)), gradients(arm, theta)
+
+
+def gradients(arm: str, theta: Tensor) -> Tensor:
+    """Return how many gradients a random or a symmetry teleport, or its rates, take, (E,)."""
+    count = 0.0 if arm.startswith("random") else 1.0
+    return torch.full((len(theta),), count, dtype=torch.float64, device=theta.device)
 
 
 def layer_rates(

@@ -8,7 +8,7 @@ import numpy as np
 
 from reproductions.harness import style
 from reproductions.harness.tables import select
-from reproductions.papers.armenta2021teleport.beyond_measures import ARMS, FITTED
+from reproductions.papers.armenta2021teleport.beyond_measures import ARMS, FITTED, area, chosen
 
 LOOKS = {
     "sgd": style.look("sgd"),
@@ -65,29 +65,58 @@ def small(table: Any) -> Any:
 
 
 def curves(table: Any, title: str) -> Any:
-    """Draw the training loss against epochs, gradients and seconds, each arm at its best rate."""
-    figure, axes = style.new_figure(1, 3, height=4.6, sharey=True)
+    """Draw the training loss against epochs, gradients and seconds, and its mean against SGD's."""
+    figure, axes = style.new_figure(2, 2, width=11.0, height=8.2)
     shown = _at_best(table)
-    scale = _scale(shown)
+    epoch = float(chosen(table, "sgd", "seconds")[1].mean())
     for ax, (cost, text) in zip(
-        axes,
+        axes.flat,
         {
             "step": "epoch", "gradients": "gradients of all images, teleports included",
-            "seconds": "seconds a network",
+            "seconds": "seconds, in those of an epoch of SGD",
         }.items(),
-        strict=True,
+        strict=False,
     ):  # fmt: skip
         spent = shown if cost == "step" else _against(shown, table, cost)
+        if cost == "seconds":
+            spent = spent.assign(spent=spent["spent"] / epoch)
+        if cost != "step":  # a logarithm alone would leave out the start of SGD, which cost nothing
+            ax.set_xscale("symlog", linthresh=1)
         style.plot_curves(
             ax, spent, x="step" if cost == "step" else "spent", order=ARMS, looks=LOOKS,
-            labels=NAMES, yscale=scale, xscale="linear" if cost == "step" else "log",
-            say=cost == "step", band="none",
+            labels=NAMES, yscale=_scale(shown), say=cost == "step", band="bootstrap",
         )  # fmt: skip
-        ax.set(xlabel=text, title=title if cost == "step" else "")
-    style.note(axes[2], "seconds differ from machine to machine")
-    axes[0].set_ylabel("training loss (nat)")
+        ax.set(xlabel=text, ylabel="training loss (nat)", title=title if cost == "step" else "")
+    style.note(axes[0, 1], "linear up to 1, logarithmic beyond")
+    style.note(axes[1, 0], "linear up to 1, logarithmic beyond; medians of repeats times counts")
+    style.note(axes[1, 0], f"an epoch of SGD: {1e3 * epoch:.2g} ms a network on the machine used")
+    _gaps(axes[1, 1], table)
     style.legend(figure)
     return figure
+
+
+def _gaps(ax: Any, table: Any) -> None:
+    """Draw by how much each arm's mean logarithm of the loss is above SGD's, seed by seed."""
+    plain = _mean_log(table, "sgd")
+    for row, arm in enumerate(ARMS[1:]):
+        found, colour = area(table, arm), LOOKS[arm].colour
+        seeds = _mean_log(table, arm) - plain
+        ax.plot(seeds, np.full(len(seeds), row), "o", color=colour, ms=4, alpha=0.35, mew=0)
+        ends = np.maximum([[found.value - found.low], [found.high - found.value]], 0)
+        ax.errorbar(
+            [found.value], [row], xerr=ends, color=colour, marker=LOOKS[arm].marker, capsize=3,
+            mec="white", ms=7,
+        )  # fmt: skip
+    ax.axvline(0, color=LOOKS["sgd"].colour, lw=1)
+    ax.set_yticks(range(len(ARMS) - 1), [NAMES[arm] for arm in ARMS[1:]], fontsize=8)
+    ax.set_ylim(len(ARMS) - 1.5, -0.5)
+    ax.locator_params(axis="x", nbins=5)
+    ax.set_xlabel("mean log loss over epochs, less SGD's (nat)")
+    style.note(ax, f"bars: 95 % interval over n = {len(plain)} seeds; dots: seeds")
+
+
+def _mean_log(table: Any, arm: str) -> np.ndarray:
+    return np.log(chosen(table, arm, "train_loss")).mean(0)
 
 
 def rates(tables: dict[str, Any]) -> Any:
@@ -101,9 +130,12 @@ def rates(tables: dict[str, Any]) -> Any:
         own = own[own["lost"].isna()].assign(rate=lambda rows: 10.0 ** -rows["exponent"])
         style.plot_curves(
             ax, own, x="rate", order=ARMS, looks=LOOKS, labels=NAMES, xscale="log", yscale=_scale(own),
-            band="none",
+            band="bootstrap",
         )  # fmt: skip
         style.note(ax, "learning rates at which a seed diverged are left out")
+        tried = np.unique(own["rate"])
+        ax.set_xticks(tried, [f"{rate:.2g}" for rate in tried])
+        ax.set_xticks([], minor=True)
         ax.set(xlabel="learning rate", ylabel="final training loss (nat)", title=title)
     style.legend(figure)
     return figure
@@ -125,8 +157,7 @@ def _against(shown: Any, table: Any, cost: str) -> Any:
     """Return losses with the mean over seeds of what had been spent by then."""
     keys = ["arm", "exponent", "step"]
     spent = select(table, quantity=cost).groupby(keys, as_index=False)["value"].mean()
-    together = shown.merge(spent.rename(columns={"value": "spent"}), on=keys)
-    return together[together["spent"] > 0]
+    return shown.merge(spent.rename(columns={"value": "spent"}), on=keys)
 
 
 def _medians(own: Any) -> Any:

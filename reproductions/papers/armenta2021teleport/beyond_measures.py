@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from reproductions.harness.statistics import Metric, exact, over_seeds, paired_difference, ratio
+from reproductions.harness.statistics import (
+    Metric,
+    exact,
+    joint,
+    over_seeds,
+    paired_difference,
+    ratio,
+)
 from reproductions.harness.tables import by_seed, select
 
 PLANES, REGRESSIONS = ("rosenbrock", "booth"), ("gd", "adagrad")
@@ -16,6 +23,8 @@ ARMS = (
 )  # fmt: skip
 FITTED, HELD = "exponent_by_train_loss", "exponent_by_validation_loss"
 TINY = 1e-300  # a loss of zero has no logarithm
+LOST = 10.0  # nat: stands for the logarithm of a loss that is not finite; no such rate is chosen
+MOMENTS = {"_early": 0.2, "": 0.5, "_late": 0.8}  # of the epochs: SGD's loss then is to be reached
 
 
 def small(table: Any) -> dict[str, Metric]:
@@ -32,23 +41,75 @@ def images(table: Any, data: str) -> dict[str, Metric]:
     """Measure what the arms save on one data set, "mnist" or "cifar", and what it costs."""
     found: dict[str, Metric] = {}
     for arm in ARMS[1:]:
+        name = f"beyond_{data}_{arm}"
+        for moment, share in MOMENTS.items():
+            found[f"{name}_epochs{moment}"] = saved(table, arm, "epochs", share)
         found |= {
-            f"beyond_{data}_{arm}_epochs": saved(table, arm, "epochs"),
-            f"beyond_{data}_{arm}_gradients": saved(table, arm, "gradients"),
-            f"beyond_{data}_{arm}_seconds": saved(table, arm, "seconds"),
-            f"beyond_{data}_{arm}_epochs_held": saved(table, arm, "epochs", HELD),
-            f"beyond_{data}_{arm}_final": _final(table, arm),
-            f"beyond_{data}_{arm}_test_error": _test_error(table, arm),
+            f"{name}_gradients": saved(table, arm, "gradients"),
+            f"{name}_area": area(table, arm),
+            f"{name}_final": final(table, arm),
+            f"{name}_seconds": saved(table, arm, "seconds"),
+            f"{name}_epochs_held": saved(table, arm, "epochs", by=HELD),
+            f"{name}_test_error": _test_error(table, arm),
         }
-    level = select(table, arm=["level_start", "level_during"], quantity="loss_rise")
-    rises = level["value"][level["status"] == "ok"]
-    start = chosen(table, "level_start", "log_norm_gain")[0]
-    symmetry = chosen(table, "symmetry_start", "log_norm_gain")[0]
+    level = select(table, arm="level_during", quantity="loss_rise")
+    once = chosen(table, "level_start", "loss_rise")[0]  # the same at every learning rate
+    rises = np.concatenate([once, level["value"][level["status"] == "ok"]])
     return found | {
-        f"beyond_{data}_level_excess": exact(rises.max()),
-        f"beyond_{data}_level_gain": over_seeds(start),
-        f"beyond_{data}_symmetry_gain": over_seeds(symmetry),
+        f"beyond_{data}_symmetry_over_rates_area": area(table, "symmetry_start", "symmetry_rates"),
+        f"beyond_{data}_symmetry_over_rates_final": final(
+            table, "symmetry_start", "symmetry_rates"
+        ),
+        f"beyond_{data}_level_excess": _largest(rises, "teleports"),
+        f"beyond_{data}_level_gain": over_seeds(chosen(table, "level_start", "log_norm_gain")[0]),
+        f"beyond_{data}_symmetry_gain": over_seeds(
+            chosen(table, "symmetry_start", "log_norm_gain")[0]
+        ),
     }
+
+
+def area(table: Any, arm: str, other: str = "sgd") -> Metric:
+    """Return by how much the mean over epochs of the logarithm of the loss is above another's.
+
+    Each arm is at the learning rate at which its own mean is least, in every resample anew.
+    """
+    return _gap([_areas(table, one) for one in (arm, other)] * 2)
+
+
+def final(table: Any, arm: str, other: str = "sgd") -> Metric:
+    """Return by how much the logarithm of the last loss is above another's, at the same rates."""
+    both = [_logs(table, one)[:, -1] for one in (arm, other)]
+    return _gap([_areas(table, one) for one in (arm, other)] + both)
+
+
+def _gap(parts: list[np.ndarray]) -> Metric:
+    """Return the difference of what two arms have at the rates of their least scores.
+
+    Args:
+        parts: scores of one and of the other, then what they have, (rates, seeds) each.
+    """
+
+    def statistic(drawn: np.ndarray) -> Any:
+        scores, others, own, theirs = np.split(drawn.mean(-1), 4)
+        return _picked(own, scores) - _picked(theirs, others)
+
+    return joint(np.concatenate(parts), statistic)
+
+
+def _picked(values: np.ndarray, scores: np.ndarray) -> Any:
+    return np.take_along_axis(values, scores.argmin(0)[None], 0)[0]
+
+
+def _areas(table: Any, arm: str) -> np.ndarray:
+    return _logs(table, arm).mean(1)
+
+
+def _logs(table: Any, arm: str) -> np.ndarray:
+    """Return the logarithm of an arm's training loss, (rates, T, seeds)."""
+    own = select(table, arm=arm, quantity="train_loss")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.log(by_seed(own, "exponent", "step"))
+    return np.where(np.isfinite(logs), logs, LOST)
 
 
 def chosen(table: Any, arm: str, quantity: str, by: str = FITTED) -> np.ndarray:
@@ -62,8 +123,8 @@ def chosen(table: Any, arm: str, quantity: str, by: str = FITTED) -> np.ndarray:
     return by_seed(select(own, exponent=exponent, quantity=quantity), "step")
 
 
-def saved(table: Any, arm: str, cost: str, by: str = FITTED) -> Metric:
-    """Return an arm's cost of the loss that SGD has half-way, over SGD's own cost of it.
+def saved(table: Any, arm: str, cost: str, share: float = 0.5, by: str = FITTED) -> Metric:
+    """Return an arm's cost of the loss that SGD has after a share of its epochs, over SGD's own.
 
     Where the loss is not reached the cost of the whole run stands in, which is kinder than the
     truth; the note counts these seeds.
@@ -73,8 +134,7 @@ def saved(table: Any, arm: str, cost: str, by: str = FITTED) -> Metric:
         by: which loss both rates were chosen by.
     """
     plain = chosen(table, "sgd", "train_loss", by)
-    half = (len(plain) - 1) // 2
-    level = plain[half]
+    level = plain[round(share * (len(plain) - 1))]
     loss = chosen(table, arm, "train_loss", by)
     ours, missed = _reached(loss, _cost(table, arm, cost, by), level)
     theirs, _ = _reached(plain, _cost(table, "sgd", cost, by), level)
@@ -111,12 +171,6 @@ def _reached(loss: np.ndarray, cost: np.ndarray, level: np.ndarray) -> tuple[np.
     return found, missed
 
 
-def _final(table: Any, arm: str) -> Metric:
-    """Return by how much the logarithm of an arm's last training loss is above SGD's."""
-    last = [np.log(chosen(table, one, "train_loss")[-1]) for one in (arm, "sgd")]
-    return paired_difference(*last)
-
-
 def _test_error(table: Any, arm: str) -> Metric:
     """Return by how much an arm's test error is above SGD's, each at its rate by images held out."""
     return paired_difference(*(chosen(table, one, "test_error", HELD)[0] for one in (arm, "sgd")))
@@ -137,9 +191,9 @@ def _group(table: Any) -> dict[str, Metric]:
     others = select(exact_ones, quantity="other_loss_change")["value"]
     gains = select(exact_ones, problem="gd", quantity="log_norm_gain")
     return {
-        "beyond_group_batch_change": exact(batch.max()),
-        "beyond_group_other_change": exact(others.min()),
-        "beyond_group_code_change": exact(code.min()),
+        "beyond_group_batch_change": _largest(batch, "networks"),
+        "beyond_group_other_change": _least(others, "networks"),
+        "beyond_group_code_change": _least(code, "networks"),
         "beyond_group_gain": over_seeds(by_seed(gains)),
     }
 
@@ -151,10 +205,19 @@ def _diagonal(table: Any) -> dict[str, Metric]:
         return select(own, quantity=quantity)["value"]
 
     return {
-        "beyond_norm_error": exact(values("norm_error").max()),
-        "beyond_diagonal_loss_change": exact(values("loss_change").max()),
-        "beyond_diagonal_gain": exact(values("log_norm_gain").min()),
-        "beyond_corner_share": exact(values("corner_share").min()),
-        "beyond_balance_residual": exact(values("balance_residual").max()),
-        "beyond_balance_gain": exact(values("balance_gain").max()),
+        "beyond_norm_error": _largest(values("norm_error"), "networks"),
+        "beyond_diagonal_loss_change": _largest(values("loss_change"), "networks"),
+        "beyond_diagonal_gain": _least(values("log_norm_gain"), "networks"),
+        "beyond_corner_share": _least(values("corner_share"), "networks"),
+        "beyond_balance_residual": _largest(values("balance_residual"), "networks"),
+        "beyond_balance_gain": _largest(values("balance_gain"), "networks"),
     }
+
+
+def _largest(values: Any, what: str) -> Metric:
+    """Return the largest of several values, saying of how many; no interval holds it."""
+    return exact(values.max())._replace(n=len(values), note=f"largest of {len(values)} {what}")
+
+
+def _least(values: Any, what: str) -> Metric:
+    return exact(values.min())._replace(n=len(values), note=f"least of {len(values)} {what}")

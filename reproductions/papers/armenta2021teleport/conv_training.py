@@ -21,6 +21,7 @@ from reproductions.papers.armenta2021teleport.convergence import split
 from reproductions.papers.armenta2021teleport.images import Images, Progress
 
 BASIS = 64  # the purpose in a generator's key: the change of basis of a network
+MASKS = 65  # and what dropout leaves out
 CHUNK = 1000  # images evaluated at a time
 UNITS = {"test_accuracy": "1", "validation_accuracy": "1", "train_loss": "nat"}
 ARMS = ("plain", "teleported")
@@ -55,6 +56,9 @@ class Run(NamedTuple):
 def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
     """Train every network with both optimisers, plain and teleported, and add each epoch's numbers.
 
+    Arms of a seed see the same minibatches and lose the same units to dropout, in whatever order
+    they are trained.
+
     Raises:
         ValueError: where a rate is negative or a network unknown.
     """
@@ -67,7 +71,11 @@ def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
     ]  # fmt: skip
     for number, run in enumerate(runs):
         progress(number / len(runs), f"{run.network}, {run.arm}, {run.optimiser}")
-        _train(found, run, plan, *parts)
+        drawn = generator(plan.root_seed, run.seed, MASKS)
+        used = [data.train.device] if data.train.is_cuda else []
+        with torch.random.fork_rng(devices=used):
+            torch.manual_seed(int(torch.randint(2**62, (1,), generator=drawn)))
+            _train(found, run, plan, *parts)
     return found
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby, product
 from typing import NamedTuple
 
 import numpy as np
@@ -12,15 +13,13 @@ from torch import Tensor
 
 from reproductions.harness.tables import Rows
 from reproductions.optim.device import generator
-from reproductions.optim.first_order import by_member, momentum
 from reproductions.optim.layout import Layout
 from reproductions.optim.plateau import Plateau
-from reproductions.optim.preconditioned import preconditioned
 from reproductions.optim.teleport import conjugated
-from reproductions.optim.train import Batches, Outcome, Snapshot, minibatches, train
-from reproductions.optim.transform import Schedule, Transform, check_hyper
-from reproductions.optim.weight_decay import weight_decay
+from reproductions.optim.train import Batches, Observe, Outcome, Snapshot, minibatches, train
+from reproductions.optim.transform import Transform, check_hyper
 from reproductions.papers.armenta2021teleport.convergence_starts import Start, starts
+from reproductions.papers.armenta2021teleport.convergence_update import Part, in_place
 from reproductions.papers.armenta2021teleport.images import Images, Progress
 from reproductions.papers.armenta2021teleport.images import images as place
 from reproductions.problems.conjugated_mlp import ConjugatedMLP
@@ -30,13 +29,12 @@ __all__ = ["Plan", "compare", "output_spread", "place", "settings", "split"]
 CLASSES = 10
 SPLIT = 62  # the purpose in a generator's key: which images are held out
 ABLATED = ("plain", "teleported")  # arms that are trained without weight decay too
+NARROW = ("equal_mean",)  # arms that are trained at `rates` alone
 UNITS = {
     "test_accuracy": "1", "validation_accuracy": "1", "train_loss": "nat", "cuts": "1",
     "output_spread": "1",
 }  # fmt: skip
 
-# the epochs of a quantity that not all have
-SHOWN = {"train_loss": slice(1, None), "cuts": slice(-1, None), "output_spread": slice(1)}
 SPREAD_IMAGES = 100
 
 
@@ -46,10 +44,13 @@ class Plan(NamedTuple):
     Fields:
         hidden, depth: units a layer, hidden layers.
         validation: images held out; the rate falls, and the best one is chosen, by them.
-        rates: the authors'; `wider_rates` are ours.
+        rates: those that are pooled, the authors' at full scale.
+        wider_rates, wider_momentum_rates: ours, of SGD and of SGD with momentum.
         decays: of weights, the first for all arms, others for ABLATED alone.
         momentum: mu of the second optimiser; the first has none.
-        patience: epochs without a new best validation accuracy before the rate falls by ten.
+        patience: the rate falls by ten after more epochs than this without a new best validation
+            accuracy; from epochs - 1 on it never does.
+        shown: epochs at which accuracies are taken; all where empty.
     """
 
     hidden: int
@@ -61,11 +62,27 @@ class Plan(NamedTuple):
     arms: list[str]
     rates: list[float]
     wider_rates: list[float]
+    wider_momentum_rates: list[float]
     decays: list[float]
     momentum: float
     sigma: float
     patience: int
+    shown: list[int]
     root_seed: int
+
+    @property
+    def falls(self) -> bool:
+        """Return whether any rate can fall."""
+        return self.patience < self.epochs - 1
+
+    def taken(self) -> dict[str, list[int]]:
+        """Return the epochs at which each quantity is taken."""
+        shown = sorted(set(self.shown)) or list(range(self.epochs + 1))
+        seen = list(range(self.epochs + 1)) if self.falls else sorted({0, *shown, self.epochs})
+        return {
+            "test_accuracy": shown, "validation_accuracy": shown, "train_loss": seen[1:],
+            "cuts": [self.epochs], "output_spread": [0],
+        }  # fmt: skip
 
 
 class Setting(NamedTuple):
@@ -84,7 +101,7 @@ def compare(
     """Train every arm from every initialiser with every activation and add each epoch's numbers."""
     check_hyper(
         learning_rates=torch.tensor(plan.rates),
-        wider_learning_rates=torch.tensor(plan.wider_rates),
+        wider_learning_rates=torch.tensor(plan.wider_rates + plan.wider_momentum_rates),
     )
     rows, cases = Rows(UNITS), list(product(activations, initialisers))
     for number, (activation, scheme) in enumerate(cases):
@@ -99,11 +116,12 @@ def compare(
 
 def settings(plan: Plan) -> list[Setting]:
     """Return the members of a seed; those of an arm stand together."""
-    rates = sorted({*plan.rates, *plan.wider_rates})
-    found = []
+    wider, found = {"sgd": plan.wider_rates, "momentum": plan.wider_momentum_rates}, []
     for number, decay in enumerate(plan.decays):
-        arms = [arm for arm in plan.arms if number == 0 or arm in ABLATED]
-        found += [Setting(*one, decay) for one in product(arms, ("sgd", "momentum"), rates)]
+        for arm in (one for one in plan.arms if number == 0 or one in ABLATED):
+            for optimiser, more in wider.items():
+                rates = sorted({*plan.rates, *([] if arm in NARROW else more)})
+                found += [Setting(arm, optimiser, lr, decay) for lr in rates]
     return found
 
 
@@ -121,30 +139,46 @@ def _train(data: Images, plan: Plan, activation: str, scheme: str, progress: Pro
     problem = ConjugatedMLP(layout, tau, activation)
     falling = Plateau(len(theta), patience=plan.patience, device=data.train.device)
     indices = minibatches(len(fitted.train), plan.batch, seeds, plan.root_seed)
-
-    def observe(seen: Snapshot) -> dict[str, Tensor]:
-        _, wrong = problem.evaluate(seen.theta, data.test.flatten(1), data.test_labels)
-        _, missed = problem.evaluate(seen.theta, held.train.flatten(1), held.labels)
-        if seen.step:
-            falling.see(1 - missed)
-        found = {"test_accuracy": 1 - wrong, "validation_accuracy": 1 - missed,
-                 "train_loss": seen.loss, "cuts": -falling.multiplier[:, 0].log10()}  # fmt: skip
-        if seen.step == 0:
-            some = held.train[:SPREAD_IMAGES].flatten(1)
-            found["output_spread"] = output_spread(layout, seen.theta, tau, some, activation)
-        return found
-
+    spread = partial(output_spread, layout, tau=tau, activation=activation)
+    observe = _observer(problem, data, held, plan, falling, indices.per_epoch, spread)
+    seen = {epoch for epochs in plan.taken().values() for epoch in epochs}
     return train(
         problem, _transform(begun, each, plan, falling), theta,
         Batches(fitted.train.flatten(1), fitted.labels, indices),
         steps=plan.epochs * indices.per_epoch,
-        record_at=[epoch * indices.per_epoch for epoch in range(plan.epochs + 1)],
+        record_at=[epoch * indices.per_epoch for epoch in seen],
         observe=observe, progress=progress, how="eager",
     )  # fmt: skip
 
 
+def _observer(
+    problem: ConjugatedMLP, data: Images, held: Images, plan: Plan, falling: Plateau, steps: int,
+    spread: Callable[[Tensor, Tensor], Tensor],
+) -> Observe:  # fmt: skip
+    """Return what takes each quantity at its epochs of so many steps, and lets the rates fall."""
+    taken = plan.taken()
+    tests, helds = ((one.flatten(1), labels) for one, labels in
+                    ((data.test, data.test_labels), (held.train, held.labels)))  # fmt: skip
+
+    def observe(seen: Snapshot) -> dict[str, Tensor]:
+        epoch, found = seen.step // steps, {}
+        if epoch in taken["validation_accuracy"] or plan.falls:
+            found["validation_accuracy"] = 1 - problem.evaluate(seen.theta, *helds)[1]
+        if plan.falls and epoch:
+            falling.see(found["validation_accuracy"])
+        if epoch in taken["test_accuracy"]:
+            found["test_accuracy"] = 1 - problem.evaluate(seen.theta, *tests)[1]
+        if epoch == 0:
+            some = held.train[:SPREAD_IMAGES].flatten(1)
+            found["output_spread"] = spread(seen.theta, some)
+        found |= {"train_loss": seen.loss, "cuts": -falling.multiplier[:, 0].log10()}
+        return {name: value for name, value in found.items() if epoch in taken[name]}
+
+    return observe
+
+
 def output_spread(
-    layout: Layout, theta: Tensor, tau: Tensor, inputs: Tensor, activation: str
+    layout: Layout, theta: Tensor, inputs: Tensor, tau: Tensor, activation: str
 ) -> Tensor:
     """Return (E,) how far outputs are from their mean over inputs (N, D), root mean square."""
     layers, values = layout.views(theta), inputs.expand(len(theta), -1, -1)
@@ -158,36 +192,25 @@ def output_spread(
 def _transform(
     begun: dict[str, Start], each: list[Setting], plan: Plan, falling: Plateau
 ) -> Transform:
-    """Return the update of all members, arm by arm: what a step writes then stays in cache."""
+    """Return the update of all members, piece by piece: what a step writes then stays in cache."""
     parts, first = [], 0
     for seed in range(plan.seeds):
-        for arm, own in _runs(each):
+        for (arm, optimiser), own in _runs(each):
             span = slice(first, first + len(own))
             first = span.stop
-            lr, mu, decay = (
+            lr, decay = (
                 torch.tensor(column, dtype=torch.float64)[:, None]
-                for column in zip(
-                    *((one.lr, plan.momentum * (one.optimiser == "momentum"), one.decay)
-                      for one in own), strict=True
-                )
-            )  # fmt: skip
-            made = weight_decay(momentum(lr, mu, schedule=_part(falling, span)), decay)
-            scale = begun[arm].scale
-            parts.append((span, made if scale is None else preconditioned(made, scale[seed][None])))
-    return by_member(parts)
+                for column in zip(*((one.lr, one.decay) for one in own), strict=True)
+            )
+            mu, scale = plan.momentum * (optimiser == "momentum"), begun[arm].scale
+            parts.append(Part(span, lr, mu, decay, None if scale is None else scale[seed][None]))
+    return in_place(parts, falling)
 
 
-def _runs(each: list[Setting]) -> Iterator[tuple[str, list[Setting]]]:
-    """Yield neighbours of the same arm."""
-    start = 0
-    for stop in range(1, len(each) + 1):
-        if stop == len(each) or each[stop].arm != each[start].arm:
-            yield each[start].arm, each[start:stop]
-            start = stop
-
-
-def _part(falling: Plateau, span: slice) -> Schedule:
-    return lambda t: falling(t)[span]
+def _runs(each: list[Setting]) -> Iterator[tuple[tuple[str, str], list[Setting]]]:
+    """Yield neighbours of the same arm and optimiser."""
+    for key, own in groupby(each, lambda one: (one.arm, one.optimiser)):
+        yield key, list(own)
 
 
 def split(data: Images, held: int, root_seed: int) -> tuple[Images, Images]:
@@ -211,14 +234,14 @@ def _add(rows: Rows, plan: Plan, activation: str, scheme: str, outcome: Outcome)
         np.array(column * plan.seeds) for column in map(list, zip(*each, strict=True))
     )
     seed = np.repeat(np.arange(plan.seeds), len(each))
-    epochs = np.arange(plan.epochs + 1)[:, None]
+    taken, reasons = plan.taken(), outcome.status_at()
+    order = sorted({epoch for epochs in taken.values() for epoch in epochs})
     for quantity, tensor in outcome.records.items():
-        kept = SHOWN.get(quantity, slice(None))
-        value = tensor.double().numpy()[kept]
-        status = np.array(outcome.status_at())[kept]
+        epochs, value = taken[quantity], tensor.double().numpy()
+        status = np.array([reasons[order.index(epoch)] for epoch in epochs])
         status = np.where((status == "ok") & ~np.isfinite(value), "diverged: not finite", status)
         rows.add(
-            arm=arm, quantity=quantity, value=value, seed=seed, step=epochs[kept], status=status,
-            optimiser=optimiser, lr=lr, decay=decay, activation=activation, initialiser=scheme,
-            of_paper=np.isin(lr, plan.rates),
+            arm=arm, quantity=quantity, value=value, seed=seed, step=np.array(epochs)[:, None],
+            status=status, optimiser=optimiser, lr=lr, decay=decay, activation=activation,
+            initialiser=scheme, of_paper=np.isin(lr, plan.rates),
         )  # fmt: skip

@@ -20,6 +20,8 @@ from reproductions.papers.armenta2021teleport.convergence_measures import (
     best,
     epoch,
     pooled,
+    rates_of,
+    with_controls,
 )
 
 NAMES = {"sgd": "SGD", "momentum": "momentum"}
@@ -77,7 +79,7 @@ def _chance(ax: Any) -> None:
 
 
 def curves(tables: Mapping[str, Any]) -> Any:
-    """Draw the mean over the authors' rates at every epoch, a row a data set."""
+    """Draw the mean over the pooled rates against the epoch, a row a data set."""
     figure, axes = style.new_figure(len(tables), 2, height=0.9 + 3.2 * len(tables), width=9.5,
                                     sharey="row", squeeze=False)  # fmt: skip
     for row, (title, table) in zip(axes, tables.items(), strict=True):
@@ -115,13 +117,15 @@ def rates(table: Any) -> Any:
 
 
 def _rates(ax: Any, table: Any, optimiser: str, decay: float) -> None:
-    at, lrs = epoch(table, "late"), np.unique(table.lr)
+    most = len(rates_of(table, optimiser=optimiser))
     for arm in arms_in(table, list(ARMS)):
         chosen = {"arm": arm, "optimiser": optimiser, "decay": decay}
-        found, own = accuracies(table, **chosen)[at], LOOKS[arm]
+        lrs, found, own = rates_of(table, **chosen), accuracies(table, "late", **chosen), LOOKS[arm]
         ax.plot(lrs, found.mean(1), color=own.colour, ls=own.linestyle, marker=own.marker,
                 mec="white", mew=0.5, label=ARMS[arm])  # fmt: skip
         ax.fill_between(lrs, found.min(1), found.max(1), color=own.colour, alpha=0.07, lw=0)
+        if len(lrs) < most:  # an arm that is trained at the pooled rates alone
+            continue
         rate, there = best(table, "late", **chosen)
         ax.plot(rate, there.mean(), "o", ms=13, mfc="none", mec=own.colour, mew=1.3)
     _chance(ax)
@@ -129,7 +133,7 @@ def _rates(ax: Any, table: Any, optimiser: str, decay: float) -> None:
            title=f"{NAMES[optimiser]}, weight decay {decay:g}")  # fmt: skip
     style.note(
         ax,
-        f"epoch {at}; mean over n = {table.seed.nunique()} seeds, band: smallest to largest; rings: "
+        f"epoch {epoch(table, 'late')}; mean over n = {table.seed.nunique()} seeds, band: smallest to largest; rings: "
         "best rate by validation",
     )
 
@@ -175,8 +179,9 @@ def _said(table: Any) -> str:
     )
 
 
-def controls(table: Any) -> Any:
+def controls(pseudo: Any, cifar: Any) -> Any:
     """Draw Figure 10: curves, and late gains over plain with intervals."""
+    table = with_controls(pseudo, cifar)
     figure, axes = style.new_figure(1, 3, height=4.4, width=11.5)
     for ax, optimiser in zip(axes[:2], OPTIMISERS, strict=True):
         _curves(ax, select(table, optimiser=optimiser))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from reproductions.harness.statistics import (
     Metric,
-    exact,
     joint,
     over_seeds,
     paired_difference,
@@ -29,88 +29,104 @@ def epoch(table: Any, when: str) -> int:
 
 
 def accuracies(
-    table: Any, quantity: str = "test_accuracy", *, decay: float = DECAY, **equal: Any
+    table: Any, when: str, quantity: str = "test_accuracy", *, decay: float = DECAY, **equal: Any
 ) -> np.ndarray:
-    """Return (epochs + 1, rates, seeds) of one arm and optimiser; diverged runs are at chance."""
-    rows = select(table, quantity=quantity, decay=decay, **equal)
-    return np.nan_to_num(by_seed(rows, "step", "lr"), nan=CHANCE)
+    """Return (rates, seeds) of one arm and optimiser at an epoch; diverged runs are at chance."""
+    rows = select(table, quantity=quantity, decay=decay, step=epoch(table, when), **equal)
+    return np.nan_to_num(by_seed(rows, "lr"), nan=CHANCE)
+
+
+def rates_of(table: Any, **equal: Any) -> np.ndarray:
+    """Return the learning rates that an arm has, ascending."""
+    return np.unique(select(table, quantity="test_accuracy", **equal).lr)
 
 
 def pooled(table: Any, when: str, **equal: Any) -> np.ndarray:
-    """Return (seeds,), the mean over the authors' rates at an epoch."""
-    return accuracies(select(table, of_paper=True), **equal)[epoch(table, when)].mean(0)
+    """Return (seeds,), the mean over the authors' rates (at laptop scale ten times those)."""
+    return accuracies(select(table, of_paper=True), when, **equal).mean(0)
 
 
 def best(table: Any, when: str, **equal: Any) -> tuple[float, np.ndarray]:
     """Return the best rate by the validation accuracy of all seeds, and test accuracies there."""
-    at = epoch(table, when)
-    place = accuracies(table, "validation_accuracy", **equal)[at].mean(1).argmax()
-    return float(np.unique(table.lr)[place]), accuracies(table, **equal)[at, place]
+    place = accuracies(table, when, "validation_accuracy", **equal).mean(1).argmax()
+    return float(rates_of(table, **equal)[place]), accuracies(table, when, **equal)[place]
 
 
 def gain(table: Any, optimiser: str, when: str, arm: str = "teleported", over: str = "plain",
-         **equal: Any) -> Metric:  # fmt: skip
+         decay: float = DECAY) -> Metric:  # fmt: skip
     """Return the pooled accuracy of one arm minus that of another."""
-    pair = [pooled(table, when, arm=one, optimiser=optimiser, **equal) for one in (arm, over)]
-    return _with_diverged(paired_difference(*pair), table, optimiser)
+    own = select(table, arm=[arm, over], optimiser=optimiser, decay=decay)
+    pair = [pooled(own, when, arm=one, decay=decay) for one in (arm, over)]
+    lost = diverged(select(own, of_paper=True))
+    said = f"{lost} runs of both arms diverged and count as chance" if lost else ""
+    return _noted(paired_difference(*pair), said)
 
 
-def both(table: Any, arm: str, over: str) -> Metric:
-    """Return the late pooled accuracy of one arm minus another's, mean of both optimisers."""
-    pair = [
-        np.mean([pooled(table, "late", arm=one, optimiser=o) for o in OPTIMISERS], 0)
-        for one in (arm, over)
-    ]
-    return paired_difference(*pair)
+def best_gain(table: Any, optimiser: str, decay: float = DECAY, over: str = "plain") -> Metric:
+    """Return the late accuracy of the teleported arm minus another's, each at its best rate.
 
-
-def best_gain(table: Any, optimiser: str, decay: float = DECAY) -> Metric:
-    """Return the late accuracy of the teleported arm minus the plain one's, each at its best."""
-    found = [
-        best(table, "late", arm=arm, optimiser=optimiser, decay=decay)
-        for arm in ("teleported", "plain")
-    ]
-    metric = paired_difference(found[0][1], found[1][1])
-    said = f"rates {found[0][0]:g} teleported, {found[1][0]:g} plain"
-    return metric._replace(note="; ".join(filter(None, (said, metric.note))))
-
-
-def best_over(table: Any, over: str) -> Metric:
-    """Return late accuracies of the teleported arm minus another's, each at its best rate.
-
-    The mean of both optimisers.
+    The rates are chosen by the mean validation accuracy of all seeds, anew in every resample.
     """
-    pair = [
-        np.mean([best(table, "late", arm=arm, optimiser=o)[1] for o in OPTIMISERS], 0)
-        for arm in ("teleported", over)
-    ]
-    return paired_difference(*pair)
+    levels, rates = _both_arms(table, optimiser, decay, over)
+
+    def statistic(drawn: np.ndarray) -> np.ndarray:
+        ours, theirs = (at[1] for at in _at_best(drawn, rates))
+        return ours - theirs
+
+    return _noted(joint(levels, statistic), _chosen(levels, rates, over))
 
 
-def rate_shift(table: Any, optimiser: str) -> Metric:
+def rate_shift(table: Any, optimiser: str, decay: float = DECAY) -> Metric:
     """Return by how many decades the best rate of the teleported arm is above the plain one's."""
-    rates = [
-        best(table, "late", arm=arm, optimiser=optimiser)[0] for arm in ("teleported", "plain")
+    levels, rates = _both_arms(table, optimiser, decay, "plain")
+
+    def statistic(drawn: np.ndarray) -> np.ndarray:
+        ours, theirs = (np.log10(at[0]) for at in _at_best(drawn, rates))
+        return ours - theirs
+
+    return _noted(joint(levels, statistic), _chosen(levels, rates, "plain"))
+
+
+def _both_arms(
+    table: Any, optimiser: str, decay: float, over: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (4 rates, seeds), validation and test of the teleported arm and another, and rates."""
+    equal = {"optimiser": optimiser, "decay": decay}
+    parts = [
+        accuracies(table, "late", quantity, arm=arm, **equal)
+        for arm in ("teleported", over)
+        for quantity in ("validation_accuracy", "test_accuracy")
     ]
-    note = f"{rates[0]:g} teleported, {rates[1]:g} plain, chosen once for all seeds"
-    return exact(float(np.log10(rates[0] / rates[1])))._replace(note=note)
+    return np.concatenate(parts), rates_of(table, arm=over, **equal)
+
+
+def _at_best(drawn: np.ndarray, rates: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for both arms the best rate by validation and the test accuracy there, each (...)."""
+    means = drawn.mean(-1).reshape(2, 2, len(rates), *drawn.shape[1:-1])
+    found = []
+    for held, test in means:
+        place = held.argmax(0)
+        found.append((rates[place], np.take_along_axis(test, place[None], 0)[0]))
+    return found
+
+
+def _chosen(levels: np.ndarray, rates: np.ndarray, over: str) -> str:
+    ours, theirs = (float(at[0]) for at in _at_best(levels, rates))
+    return f"rates {ours:g} teleported, {theirs:g} {over}, chosen anew in every resample"
 
 
 def least_gain(table: Any, optimiser: str) -> Metric:
     """Return the least late gain of the teleport over all learning rates, the authors' and ours."""
-    at = epoch(table, "late")
     ours, theirs = (
-        accuracies(table, arm=arm, optimiser=optimiser)[at] for arm in ("teleported", "plain")
+        accuracies(table, "late", arm=arm, optimiser=optimiser) for arm in ("teleported", "plain")
     )
-    gains, rates = ours - theirs, np.unique(table.lr)
+    gains, rates = ours - theirs, rates_of(table, arm="plain", optimiser=optimiser)
     metric = joint(gains, lambda drawn: drawn.mean(-1).min(0))
     said = ", ".join(f"{g:.3f} at {lr:g}" for g, lr in zip(gains.mean(1), rates, strict=True))
-    return metric._replace(note="; ".join(filter(None, (said, metric.note))))
+    return _noted(metric, said)
 
 
-def _with_diverged(metric: Metric, table: Any, optimiser: str) -> Metric:
-    lost = diverged(select(table, of_paper=True, optimiser=optimiser))
-    said = f"{lost} runs diverged and count as chance" if lost else ""
+def _noted(metric: Metric, said: str) -> Metric:
     return metric._replace(note="; ".join(filter(None, (said, metric.note))))
 
 
@@ -127,14 +143,13 @@ def data_set(table: Any, data: str) -> dict[str, Metric]:
         for optimiser in OPTIMISERS
         for when in WHEN
     }
-    found |= {f"{data}_{o}_best_gain": best_gain(table, o) for o in OPTIMISERS}
-    found |= {f"{data}_{o}_rate_shift": rate_shift(table, o) for o in OPTIMISERS}
-    found |= {f"{data}_{o}_least_gain": least_gain(table, o) for o in OPTIMISERS}
-    found |= {
-        f"{data}_over_rescaled": both(table, "teleported", "rescaled"),
-        f"{data}_best_over_rescaled": best_over(table, "rescaled"),
-        f"{data}_equal_mean_gain": both(table, "equal_mean", "plain"),
-    }
+    for o in OPTIMISERS:
+        found[f"{data}_{o}_best_gain"] = best_gain(table, o)
+        found[f"{data}_{o}_rate_shift"] = rate_shift(table, o)
+        found[f"{data}_{o}_least_gain"] = least_gain(table, o)
+        found[f"{data}_{o}_over_rescaled"] = gain(table, o, "late", over="rescaled")
+        found[f"{data}_{o}_best_over_rescaled"] = best_gain(table, o, over="rescaled")
+        found[f"{data}_{o}_equal_mean_gain"] = gain(table, o, "late", "equal_mean")
     if 0.0 in table.decay.unique():
         for o in OPTIMISERS:
             found[f"{data}_{o}_best_gain_undecayed"] = best_gain(table, o, 0.0)
@@ -155,15 +170,29 @@ def identity(table: Any) -> dict[str, Metric]:
     return found | {"identity_plain_distance": over_seeds(distances("plain")[:, -1].min(0), np.min)}
 
 
-def controls(table: Any) -> dict[str, Metric]:
+def with_controls(pseudo: Any, cifar: Any) -> Any:
+    """Return the new arms of Figure 10 beside the plain and the teleported one of Figure 6.
+
+    Raises:
+        ValueError: where seeds, epochs or rates differ.
+    """
+    known = select(cifar, arm=["plain", "teleported"], of_paper=True, decay=DECAY)
+    found = [(set(one.seed), int(one.step.max()), set(one.lr)) for one in (pseudo, known)]
+    if found[0] != found[1]:
+        raise ValueError(f"seeds, epochs and rates must be those of Figure 6, got {found}")
+    return pd.concat([known, pseudo], ignore_index=True)
+
+
+def controls(pseudo: Any, cifar: Any) -> dict[str, Metric]:
     """Measure Figure 10, and the control of equal distribution."""
-    found = {"pseudo_resampled_behind": both(table, "teleported", "resampled")}
+    table = with_controls(pseudo, cifar)
     spreads = [
         select(table, quantity="output_spread", arm=arm).groupby("seed").value.mean().to_numpy()
         for arm in ("pseudo", "plain")
     ]
-    found["pseudo_output_spread_ratio"] = ratio(*spreads)
+    found = {"pseudo_output_spread_ratio": ratio(*spreads)}
     for o in OPTIMISERS:
+        found[f"pseudo_{o}_resampled_behind"] = gain(table, o, "late", over="resampled")
         found[f"pseudo_{o}_teleported_minus_pseudo"] = gain(table, o, "late", over="pseudo")
         found[f"pseudo_{o}_minus_plain"] = gain(table, o, "late", "pseudo")
     return found
@@ -180,8 +209,7 @@ def smallest_gains(table: Any, column: str, name: str) -> dict[str, Metric]:
         else:
             metric = joint(np.stack(gains), lambda drawn: drawn.mean(-1).min(0))
         said = ", ".join(f"{k} {g.mean():.3f}" for k, g in zip(kinds, gains, strict=True))
-        note = "; ".join(filter(None, (said, metric.note)))
-        found[f"{name}_{o}_smallest_gain"] = metric._replace(note=note)
+        found[f"{name}_{o}_smallest_gain"] = _noted(metric, said)
     return found
 
 

@@ -64,7 +64,7 @@ def fully_connected(found: Rows, plan: Plan) -> None:
                     after = outputs(layout, theta, inputs, activation, basis)
                     worst = torch.maximum(worst, change(before, after, quantity).cpu())
                 found.add(arm=activation, quantity=quantity, value=worst, seed=seeds,
-                          protocol=protocol)  # fmt: skip
+                          protocol=protocol, family="layers")  # fmt: skip
 
 
 def _bases(layout: Layout, seeds: Sequence[int], plan: Plan, kind: str) -> list[Tensor]:

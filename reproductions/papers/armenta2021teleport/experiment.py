@@ -36,6 +36,7 @@ def exactness(
     examples: int,
     seeds: int,
     modules: list[str],
+    conjugated: list[str],
     side: int,
     images: int,
     module_seeds: int,
@@ -46,7 +47,9 @@ def exactness(
     """Teleport networks of every kind and compare their outputs (the authors' test suite)."""
     widths = (inputs, *[hidden] * layers, 10)
     plan = exact_outputs.Plan(widths, sigma, teleports, examples, seeds, device, root_seed)
-    others = module_exactness.Plan(modules, side, images, sigma, module_seeds, device, root_seed)
+    others = module_exactness.Plan(
+        modules, conjugated, side, images, sigma, teleports, module_seeds, device, root_seed
+    )
     return exact_outputs.rows(plan, others, progress)
 
 
@@ -89,15 +92,17 @@ def interpolation(
     train_examples: int,
     curvature_examples: int,
     trace_draws: int,
+    measured_traces: int,
     seeds: int,
     device: str,
     root_seed: int,
     progress: Progress,
 ) -> Rows:
-    """Follow the loss between two minima and between their teleports (Figure 5)."""
+    """Follow the loss between two trained networks and between their teleports (Figure 5)."""
     plan = lines.Plan(
         hidden, layers, epochs, (batch_small, batch_large), lr, mu, weight_decay, sigma, draws,
-        alphas, train_examples, curvature_examples, trace_draws, seeds, root_seed,
+        alphas, train_examples, curvature_examples, trace_draws, measured_traces, seeds,
+        root_seed,
     )  # fmt: skip
     return lines.rows(images(data, train_images, test_images, device, side), plan, progress)
 
@@ -125,13 +130,14 @@ def convergence_mnist(
     *, data: Dataset, side: int, hidden: int, depth: int, images: int, validation: int,
     test_images: int, epochs: int, batch: int, seeds: int, arms: list[str],
     activations: list[str], initialisers: list[str], learning_rates: list[float],
-    wider_learning_rates: list[float], decays: list[float], momentum: float, sigma: float,
-    patience: int, device: str, root_seed: int, progress: Progress,
+    wider_learning_rates: list[float], wider_momentum_rates: list[float], decays: list[float],
+    momentum: float, sigma: float, patience: int, shown: list[int], device: str, root_seed: int, progress: Progress,
 ) -> Rows:  # fmt: skip
     """Train with and without one teleport before the first epoch (Figures 6, 8, 9 and 10)."""
     plan = training.Plan(
         hidden, depth, epochs, batch, seeds, validation, arms, learning_rates,
-        wider_learning_rates, decays, momentum, sigma, patience, root_seed,
+        wider_learning_rates, wider_momentum_rates, decays, momentum, sigma, patience, shown,
+        root_seed,
     )  # fmt: skip
     held = training.place(data, images, test_images, device, side)
     return training.compare(held, plan, activations, initialisers, progress)

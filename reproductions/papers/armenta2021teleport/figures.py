@@ -39,8 +39,8 @@ def measure_histograms(histograms: Any) -> dict[str, Metric]:
 
 def draw_exactness(exactness: Any) -> Any:
     """Largest change of the outputs by teleports of range 0.9, network by network, in float64 relative to the
-    largest output and in float32 absolute. ReLU networks and modules stay ordinary ones, tanh and sigmoid are
-    conjugated and have factors of either sign. Dashed: 1e-13, and the 1e-5 of the authors' own tests.
+    largest output and in float32 absolute (TF32 off). ReLU networks and modules stay ordinary ones; tanh, sigmoid
+    and what is called conjugated have factors of either sign. Dashed: 1e-13, and the authors' own 1e-5.
     """
     return shape_figures.exactness(exactness)
 
@@ -55,7 +55,7 @@ def draw_moments(moments: Any) -> Any:
 def draw_figure_5(interpolation: Any) -> Any:
     """Figure 5. Loss and accuracy on the line from A, found with small batches, to B, found with large ones, and
     on the line between their teleports, T and T' drawn apart. Functions at 0 and 1 are the same in both panels.
-    Published curves were not available.
+    Both are where training ends, not stationary points. Published curves were not available.
     """
     return shape_figures.figure_5(interpolation)
 
@@ -68,8 +68,8 @@ def draw_figure_5_barrier(interpolation: Any) -> Any:
 
 
 def draw_hessian_trace(interpolation: Any) -> Any:
-    """Trace of the Hessian of the training loss, layer by layer, before and in the mean after teleports of range
-    0.9, at the initialisation and at both minima. Hollow: the closed form.
+    """Trace of the Hessian of the training loss, layer by layer, before teleports of range 0.9 and measured at the
+    teleported weights, at the initialisation and where training ends. Hollow: the closed form.
     """
     return shape_figures.hessian_trace(interpolation)
 
@@ -106,9 +106,9 @@ def measure_initialisers(initialisers: Any) -> dict[str, Metric]:
     return convergence_measures.smallest_gains(initialisers, "initialiser", "initialisers")
 
 
-def measure_pseudo(pseudo: Any) -> dict[str, Metric]:
+def measure_pseudo(pseudo: Any, convergence_cifar: Any) -> dict[str, Metric]:
     """Measure Figure 10."""
-    return convergence_measures.controls(pseudo)
+    return convergence_measures.controls(pseudo, convergence_cifar)
 
 
 def draw_convergence_identity(convergence_identity: Any) -> Any:
@@ -120,15 +120,17 @@ def draw_convergence_identity(convergence_identity: Any) -> Any:
 
 
 def draw_figure_6_mnist(convergence_mnist: Any) -> Any:
-    """Figure 6 on MNIST, which is ours: test accuracy of all runs at the authors' three learning rates early,
-    halfway and late in training, with and without one teleport before it. A run that diverged is at chance.
+    """Figure 6 on MNIST, which is ours: test accuracy of all runs at three learning rates, the authors' (at laptop scale
+    ten times those), early, halfway and late in training, with and without one teleport before it. A run that
+    diverged is at chance.
     """
     return convergence_figures.boxes(convergence_mnist)
 
 
 def draw_figure_6_cifar(convergence_cifar: Any) -> Any:
-    """Figure 6 on CIFAR-10: test accuracy of all runs at the authors' three learning rates early, halfway and
-    late in training, with and without one teleport before it. A run that diverged is at chance.
+    """Figure 6 on CIFAR-10: test accuracy of all runs at three learning rates, the authors' (at laptop scale ten
+    times those), early, halfway and late in training, with and without one teleport before it. A run that
+    diverged is at chance.
     """
     return convergence_figures.boxes(convergence_cifar)
 
@@ -142,14 +144,14 @@ def draw_figure_6_curves(convergence_mnist: Any, convergence_cifar: Any) -> Any:
 
 
 def draw_figure_6_rates_mnist(convergence_mnist: Any) -> Any:
-    """Late test accuracy on MNIST against the learning rate, over the authors' rates and ours, with their weight
+    """Late test accuracy on MNIST against the learning rate, over the rates of Figure 6 and ours, with their weight
     decay and without: how far a teleport is a shift along this axis, and what is left at each arm's best rate.
     """
     return convergence_figures.rates(convergence_mnist)
 
 
 def draw_figure_6_rates_cifar(convergence_cifar: Any) -> Any:
-    """Late test accuracy on CIFAR-10 against the learning rate, over the authors' rates and ours: how far a
+    """Late test accuracy on CIFAR-10 against the learning rate, over the rates of Figure 6 and ours: how far a
     teleport is a shift along this axis, and what is left at each arm's best rate.
     """
     return convergence_figures.rates(convergence_cifar)
@@ -169,11 +171,12 @@ def draw_figure_9(initialisers: Any) -> Any:
     return convergence_figures.gains(initialisers, "initialiser")
 
 
-def draw_figure_10(pseudo: Any) -> Any:
+def draw_figure_10(pseudo: Any, convergence_cifar: Any) -> Any:
     """Figure 10: a teleport against a random displacement of the same length in L1, tensor by tensor, and against
-    weights drawn again from the histogram of the teleported ones. Right: late accuracy over plain training.
+    weights drawn again from the histogram of the teleported ones. Plain and teleported arms are those of Figure 6.
+    Right: late accuracy over plain training.
     """
-    return convergence_figures.controls(pseudo)
+    return convergence_figures.controls(pseudo, convergence_cifar)
 
 
 def measure_beyond_small(beyond_small: Any) -> dict[str, Metric]:
@@ -203,7 +206,8 @@ def draw_beyond_small(beyond_small: Any) -> Any:
 def draw_beyond_mnist(beyond_mnist: Any) -> Any:
     """Beyond the paper, MNIST: training loss of SGD without and with teleports, random or chosen for a larger
     gradient, each arm at the learning rate with the least training loss over its epochs, against epochs,
-    gradients of all training images with those of the teleports, and seconds.
+    gradients of all training images with those of the teleports, and seconds, an estimate: medians of five
+    repeats, of a step and of a teleport, times their counts. Lower right: what is judged.
     """
     return beyond_figures.curves(beyond_mnist, "MNIST")
 
@@ -211,14 +215,15 @@ def draw_beyond_mnist(beyond_mnist: Any) -> Any:
 def draw_beyond_cifar(beyond_cifar: Any) -> Any:
     """Beyond the paper, CIFAR-10: training loss of SGD without and with teleports, random or chosen for a larger
     gradient, each arm at the learning rate with the least training loss over its epochs, against epochs,
-    gradients of all training images with those of the teleports, and seconds.
+    gradients of all training images with those of the teleports, and seconds, an estimate: medians of five
+    repeats, of a step and of a teleport, times their counts. Lower right: what is judged.
     """
     return beyond_figures.curves(beyond_cifar, "CIFAR-10")
 
 
 def draw_beyond_rates(beyond_mnist: Any, beyond_cifar: Any) -> Any:
     """Beyond the paper: training loss after the last epoch of every arm at every learning rate tried. A teleport
-    moves the range of learning rates that train; compared at one rate it looks like an acceleration.
+    moves the range of learning rates that train, so compared at one rate it may look like an acceleration.
     """
     return beyond_figures.rates({"MNIST": beyond_mnist, "CIFAR-10": beyond_cifar})
 

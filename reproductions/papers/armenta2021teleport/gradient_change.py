@@ -159,14 +159,14 @@ def factors(protocol: str, sigma: float) -> Moments:
 
 
 def _draws(subject: Subject, plan: Plan, seed: int, count: int) -> Tensor:
-    """Return the factors (2, S, T, U) of both protocols, whose T teleports share draws.
+    """Return the factors (2, S, T, U) of both protocols; no two of the S ranges share a draw.
 
     The authors' loop puts back weights but not the change of basis, which the next teleport first
     undoes: its factors are tau_new / tau_old. One more draw than teleports makes all of them so.
     """
     taus = torch.stack([
-        subject.draw(sigma, generator(plan.root_seed, seed, TELEPORTS), count + 1)
-        for sigma in plan.sigmas
+        subject.draw(sigma, generator(plan.root_seed, seed, TELEPORTS, number), count + 1)
+        for number, sigma in enumerate(plan.sigmas)
     ])  # fmt: skip
     return torch.stack([taus[:, 1:], taus[:, 1:] / taus[:, :-1]])
 
@@ -183,8 +183,8 @@ def _law(found: Rows, layout: Layout, theta: Tensor, data: Images, plan: Plan) -
     theta, (_, images, labels) = theta.double(), minibatches(data, plan, 0)[0]
     subject = mlp(layout, theta)
     squares = subject.gradient(images, labels)
-    for sigma in (plan.sigmas[0], plan.sigmas[-1]):
-        tau = random_basis(layout, [0], sigma, root_seed=plan.root_seed).to(theta.device)
+    for number, sigma in enumerate((plan.sigmas[0], plan.sigmas[-1])):
+        tau = random_basis(layout, [number], sigma, root_seed=plan.root_seed).to(theta.device)
         there = mlp(layout, teleport(layout, theta[None], tau)[0]).gradient(images, labels)
         error = abs(squares.moved(tau).item() / there.total - 1)
         found.add(arm="mlp", quantity="law_error", value=error, sigma=sigma, protocol="clean",

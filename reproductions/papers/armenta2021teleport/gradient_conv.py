@@ -34,14 +34,16 @@ def convolutional(
     """
     if len(networks) != len(seeds):
         raise ValueError(f"seeds must be as many as networks, {len(networks)}, got {seeds}")
-    found, pairs = (
-        Rows(UNITS),
-        [(n, s) for n, c in zip(networks, seeds, strict=True) for s in range(c)],
-    )
-    for done, (name, seed) in enumerate(pairs, start=1):
-        own = network(name, seed, plan.root_seed, data.train)
-        measure(found, subject(name, own, data.train[:2]), data, plan, seed)
-        progress(done / len(pairs))
+    found, done = Rows(UNITS), 0
+    for name, count in zip(networks, seeds, strict=True):
+        module = None
+        for seed in range(count):
+            own = network(name, seed, plan.root_seed, data.train)
+            # traced once: bases hang together by the layers, not by the weights
+            module = module.on(own) if module else Module(own, data.train[:2])
+            measure(found, subject(name, module), data, plan, seed)
+            done += 1
+            progress(done / sum(seeds))
     _law(found, data, plan)
     return found
 
@@ -52,9 +54,8 @@ def network(name: str, seed: int, root_seed: int, like: Tensor) -> nn.Sequential
     return conv_nets.build(name, key).to(like.device).train()
 
 
-def subject(name: str, own: nn.Module, example: Tensor) -> Subject:
+def subject(name: str, module: Module) -> Subject:
     """Return a module as a subject; its running statistics count as they are at the start."""
-    module = Module(own, example)
 
     def gradient(images: Tensor, labels: Tensor) -> Squares:
         found = module.gradient(images, labels)
@@ -79,8 +80,8 @@ def _law(found: Rows, data: Images, plan: Plan) -> None:
     _, images, labels = minibatches(data, plan, 0)[0]
     before = module.gradient(images.double(), labels)
     sums = module.products(before, before)
-    for sigma in (plan.sigmas[0], plan.sigmas[-1]):
-        tau = module.draw(sigma, generator(plan.root_seed, 0, TELEPORTS), 1)
+    for number, sigma in enumerate((plan.sigmas[0], plan.sigmas[-1])):
+        tau = module.draw(sigma, generator(plan.root_seed, 0, TELEPORTS, number), 1)
         moved = module.plan.teleport(own, tau[0]).train()
         nn.functional.cross_entropy(moved(images.double()), labels).backward()
         there = sum(one.grad.square().sum().item() for one in moved.parameters()

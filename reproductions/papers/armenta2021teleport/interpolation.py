@@ -1,4 +1,4 @@
-"""Figure 5: the loss on the line between two minima, and between their teleports."""
+"""Figure 5: the loss on the line between two end points of training, and between their teleports."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIDES = ("small", "large")  # batches of A and of B
 
 
 class Plan(NamedTuple):
-    """How minima are found and joined; see the room's configuration."""
+    """How end points are found and joined; see the room's configuration."""
 
     hidden: int
     layers: int
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     train_examples: int
     curvature_examples: int
     trace_draws: int
+    measured_traces: int
     seeds: int
     root_seed: int
 
@@ -94,7 +95,7 @@ def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
     layout = Layout((sets.train.shape[1], *[plan.hidden] * plan.layers, CLASSES))
     start = layout.initialise(range(plan.seeds), root_seed=plan.root_seed, device=sets.train.device)
     ends = [
-        _minimum(found, layout, start, sets, plan, side, part(progress, 0.3 * side, 0.3))
+        _trained(found, layout, start, sets, plan, side, part(progress, 0.3 * side, 0.3))
         for side in (0, 1)
     ]
     lines = joined(layout, ends[0], ends[1], plan)
@@ -110,8 +111,11 @@ def rows(data: Images, plan: Plan, progress: Progress) -> Rows:
     few = sets.train[: plan.curvature_examples]
     for name, theta in (("initial", start), *zip(SIDES, ends, strict=True)):
         found.extend(
-            traces.rows(layout, name, theta, few, plan.sigma, plan.trace_draws, plan.root_seed)
-        )
+            traces.rows(
+                layout, name, theta, few, plan.sigma, plan.trace_draws, plan.measured_traces,
+                plan.root_seed,
+            )
+        )  # fmt: skip
     progress(1.0, "")
     return found
 
@@ -121,7 +125,7 @@ def part(progress: Progress, done: float, share: float) -> Progress:
     return lambda fraction, note="": progress(done + share * fraction, note)
 
 
-def _minimum(
+def _trained(
     found: Rows, layout: Layout, start: Tensor, sets: Sets, plan: Plan, side: int,
     progress: Progress,
 ) -> Tensor:  # fmt: skip
@@ -137,6 +141,7 @@ def _minimum(
     outcome = train(
         problem, method, start, batches, steps=plan.epochs * per_epoch,
         record_at=[epoch * per_epoch for epoch in epochs], observe=observe, progress=progress,
+        how="eager",  # numbers that hang on no compiler, which would take seconds besides
     )  # fmt: skip
     loss = outcome.records["loss"].double().numpy()
     found.add(arm=SIDES[side], quantity="loss_course", value=loss, seed=np.arange(plan.seeds),
@@ -149,7 +154,7 @@ def _status(value: np.ndarray) -> np.ndarray:
 
 
 def bases(layout: Layout, plan: Plan, side: int, seed: int) -> Tensor:
-    """Draw the changes of basis (C, U) of the minimum on one side."""
+    """Draw the changes of basis (C, U) of the end point on one side."""
     source = generator(plan.root_seed, seed, BASIS, side)
     return draw((plan.draws, units(layout)), plan.sigma, source)
 

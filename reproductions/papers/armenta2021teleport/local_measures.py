@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from reproductions.harness.statistics import Metric, exact, over_seeds, ratio, slope, trend
+from reproductions.harness.statistics import Metric, exact, joint, over_seeds, ratio, slope, trend
 from reproductions.harness.tables import by_seed, select
 
 CONVOLUTIONAL = ("vgg16_bn", "resnet18", "densenet121")
@@ -34,6 +34,11 @@ def spread(values: np.ndarray) -> np.ndarray:
     """Return the standard deviation over teleports, averaged over settings, (networks,)."""
     found: np.ndarray = values.std(1).mean(0)
     return found
+
+
+def spread_within(rows: Any) -> float:
+    """Return that spread of rows of angles, averaged over networks too: what histograms print."""
+    return float(rows.groupby(["seed", "source", "batch"]).value.std(ddof=0).mean())
 
 
 def size(values: np.ndarray) -> np.ndarray:
@@ -65,7 +70,9 @@ def angles(table: Any) -> dict[str, Metric]:
     sizes = by_range(table, "relu", "clean", size)
     return {
         "angles_relu_mean": over_seeds(90 + relu.mean((0, 1))),
+        "angles_relu_spread": over_seeds(clean[0]),
         "angles_relu_over_chance": ratio(clean[0], size(random)),
+        "angles_relu_offset_over_spread": ratio(np.abs(relu.mean((0, 1))), clean[0]),
         "angles_relu_offset_over_theory": over_seeds(_over_theory(table, relu, at[0])),
         "angles_relu_exponent": slope(np.log(at), np.log(sizes)),
         "angles_random_spread": over_seeds(root * size(random)),
@@ -95,7 +102,10 @@ def _over_theory(table: Any, relu: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def angles_vgg(table: Any) -> dict[str, Metric]:
-    """Measure the angles of VGG-16: one network, so the interval is over teleports."""
+    """Measure the angles of VGG-16.
+
+    There is one network and one smallest minibatch of images, so intervals are over teleports.
+    """
     rows = select(table, pair="displacement-gradient", protocol="clean", precision="float32")
     sigma, chance = published_range(table), np.degrees(1) / np.sqrt(count(table))
     own = select(rows, sigma=sigma)
@@ -134,10 +144,15 @@ def relative(table: Any, arm: str, protocol: str = "clean") -> np.ndarray:
 
 def over_theory(table: Any, arm: str, part: str, protocol: str = "clean") -> Metric:
     """Return mean squared length over its closed form at the largest range; part: gradient, weight."""
+    return over_seeds(_over_theory_each(table, arm, part, protocol))
+
+
+def _over_theory_each(table: Any, arm: str, part: str, protocol: str = "clean") -> np.ndarray:
     found, wanted = (
         means(table, arm, f"{kind}{part}_square", protocol)[-1] for kind in ("", "expected_")
     )
-    return over_seeds(found / wanted)
+    over: np.ndarray = found / wanted
+    return over
 
 
 def law(table: Any) -> Metric:
@@ -169,9 +184,21 @@ def gradients_conv(table: Any) -> dict[str, Metric]:
     there = set(select(table, quantity="published").arm)
     for arm in CONVOLUTIONAL:
         found |= _lengths(table, arm) if arm in there else {}
-    if there >= set(CONVOLUTIONAL):
-        own = [found[f"gradients_over_theory_{arm}"] for arm in CONVOLUTIONAL]
-        found["gradients_conv_over_theory"] = max(own, key=lambda one: abs(one.value - 1))
-        own = [found[f"gradients_relative_{arm}"] for arm in CONVOLUTIONAL]
-        found["gradients_conv_relative"] = min(own, key=lambda one: one.value)
-    return found
+    return found | (_worst(table) if there >= set(CONVOLUTIONAL) else {})
+
+
+def _worst(table: Any) -> dict[str, Metric]:
+    """Measure the worst of the networks at the largest range, chosen anew in every resample."""
+    theory = np.stack([_over_theory_each(table, arm, "gradient") for arm in CONVOLUTIONAL])
+    rise = np.stack([relative(table, arm)[-1] for arm in CONVOLUTIONAL])
+    return {
+        "gradients_conv_over_theory": joint(theory, farthest_from_one),
+        "gradients_conv_relative": joint(rise, lambda drawn: drawn.mean(-1).min(0)),
+    }
+
+
+def farthest_from_one(drawn: np.ndarray) -> Any:
+    """Return the mean over seeds (networks, ..., seeds) that is farthest from one, (...)."""
+    mean = drawn.mean(-1)
+    worst = np.abs(mean - 1).argmax(0)
+    return np.take_along_axis(mean, worst[None], 0)[0]

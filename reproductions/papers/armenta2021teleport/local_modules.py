@@ -6,8 +6,9 @@ a channel that a flattened layer reads. What is left of VGG-16 is a seventh of i
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,12 @@ class Module:
         rules = tuple(self._compacted(rule) for rule in self.plan.rules)
         self.compact: Plan = dataclasses.replace(self.plan, rules=rules)
 
+    def on(self, network: nn.Module) -> Module:
+        """Return the same for another network of the same layers, without tracing it."""
+        found = copy.copy(self)
+        found.network = network
+        return found
+
     def _compacted(self, rule: Rule) -> Rule:
         run = self.runs[rule.name]
         into = rule.into[:, ::run] if run > 1 else rule.into
@@ -59,8 +66,9 @@ class Module:
     def gradient(self, images: Tensor, labels: Tensor, seed: int = 0) -> dict[str, Tensor]:
         """Return the gradient of the mean cross-entropy by name; the seed is of dropped units."""
         self.network.zero_grad(set_to_none=True)
-        # the 10 bits of a TF32 product would show in angles
-        exact = torch.backends.cudnn.flags(allow_tf32=False)
+        # the 10 bits of a TF32 product would show in angles; cuDNN itself stays on
+        cudnn = torch.backends.cudnn
+        exact = cudnn.flags(enabled=True, deterministic=cudnn.deterministic, allow_tf32=False)
         with exact, torch.random.fork_rng([images.device] if images.is_cuda else []):
             torch.manual_seed(seed)
             nn.functional.cross_entropy(self.network(images), labels).backward()
@@ -74,20 +82,50 @@ class Module:
 
     def products(self, one: Values, other: Values) -> Sums:
         """Return what sums products of entries times powers of their factors."""
-        return Sums(self, {name: self._block(name, one[name], other[name]) for name in one})
+        return self.pairs((one, other), ((0, 1),))[0]
 
-    def _block(self, name: str, one: Tensor, other: Tensor) -> Tensor:
+    def pairs(self, vectors: Sequence[Values], numbers: Sequence[tuple[int, int]]) -> list[Sums]:
+        """Return what sums the products of each pair of vectors, from one pass over all vectors.
+
+        Args:
+            vectors: with the names of the first.
+            numbers: of the two vectors of each pair.
+        """
+        blocks: list[dict[str, Tensor]] = [{} for _ in numbers]
+        for name in vectors[0]:
+            found = self._blocks(name, [vector[name] for vector in vectors], numbers)
+            for own, block in zip(blocks, found, strict=True):
+                own[name] = block
+        return [Sums(self, own) for own in blocks]
+
+    def _blocks(
+        self, name: str, values: list[Tensor], numbers: Sequence[tuple[int, int]]
+    ) -> list[Tensor]:
         """Add up the products of the entries that share a factor, a few rows at a time."""
-        rows = max(1, CHUNK[one.device.type] * len(one) // one.numel())
-        found = []
-        for a, b in zip(one.split(rows), other.split(rows), strict=True):
-            product, run = a.double() * b.double(), self.runs.get(name, 1)
-            if product.ndim > 2:
-                product = product.sum(tuple(range(2, product.ndim)), keepdim=True)
-            elif run > 1:
-                product = product.view(len(product), -1, run).sum(2)
-            found.append(product)
-        return torch.cat(found)
+        run, found = self.runs.get(name, 1), list[Tensor]()
+        for start, wide in _chunks(values):
+            parts = [_added_up(wide[one] * wide[other], run) for one, other in numbers]
+            found = found or [part.new_empty(len(values[0]), *part.shape[1:]) for part in parts]
+            for own, part in zip(found, parts, strict=True):
+                own[start : start + len(part)] = part
+        return found
+
+
+def inner(one: Values, others: Sequence[Values]) -> list[float]:
+    """Return the inner products of one vector with others, float64."""
+    found = [0.0] * len(others)
+    for name in one:
+        for _, (own, *wide) in _chunks([vector[name] for vector in (one, *others)]):
+            parts = [own.flatten().dot(other.flatten()).item() for other in wide]
+            found = [total + part for total, part in zip(found, parts, strict=True)]
+    return found
+
+
+def _chunks(values: list[Tensor]) -> Iterator[tuple[int, list[Tensor]]]:
+    """Yield the first row of every few rows, and these in float64."""
+    rows = max(1, CHUNK[values[0].device.type] * len(values[0]) // values[0].numel())
+    for number, parts in enumerate(zip(*(value.split(rows) for value in values), strict=True)):
+        yield number * rows, [part.double() for part in parts]
 
 
 class Sums:
@@ -127,6 +165,12 @@ class Sums:
 def swapped(factor: Moments) -> Moments:
     """Return what inverse factors do to squares."""
     return Moments(factor.inverse_square, factor.square)
+
+
+def _added_up(product: Tensor, run: int) -> Tensor:
+    if product.ndim > 2:
+        return product.sum(tuple(range(2, product.ndim)), keepdim=True)
+    return product.view(len(product), -1, run).sum(2) if run > 1 else product
 
 
 def _free(numbers: Tensor) -> bool:

@@ -115,10 +115,16 @@ def _hessians(found: Rows, plan: Plan) -> None:
 def hessian_error(activation: str, theta: Tensor, tau: Tensor, x: Tensor, y: Tensor) -> float:
     """Return how far H' is from H over both factors, relative to its largest entry."""
     by = factor_of(SMALL, tau)[0]
-    plain = torch.func.hessian(_loss(activation, None, x, y))(theta[0])
-    moved = torch.func.hessian(_loss(activation, tau, x, y))(teleport(SMALL, theta, tau)[0])
+    # torch.func.hessian gives the same and loads torch's compiler first
+    plain = _hessian(_loss(activation, None, x, y), theta[0])
+    moved = _hessian(_loss(activation, tau, x, y), teleport(SMALL, theta, tau)[0])
     wanted = plain / by[:, None] / by
     return float((moved - wanted).abs().max() / wanted.abs().max())
+
+
+def _hessian(loss: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
+    found: Tensor = torch.autograd.functional.hessian(loss, theta)
+    return found
 
 
 def _loss(activation: str, tau: Tensor | None, x: Tensor, y: Tensor) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Pictures of exactness, expectations, lines between minima, traces and histograms."""
+"""Pictures of exactness, expectations, lines between networks, traces and histograms."""
 
 from __future__ import annotations
 
@@ -21,21 +21,19 @@ HIGHEST = 15.0  # nat, on the published axis
 PANELS = {"plain": "A to B", "teleported": "T(A) to T'(B)"}
 ARMS = {"plain": "A to B", "own": "A to T(A)", "teleported": "T(A) to T'(B)"}
 NETS = {"initial": "initialisation", "small": "A, small batches", "large": "B, large batches"}
+MEASURED = "at T(W), mean of draws"
 
 
 def exactness(table: Any) -> Any:
     """Draw the change of outputs, network by network, beside the tolerances."""
     names = list(dict.fromkeys(table.arm))
     figure, axes = style.new_figure(1, 2, height=1.9 + 0.3 * len(names), sharey=True)
-    protocols = [
-        p for p in ("once", "module", "repeated", "compounded") if (table.protocol == p).any()
-    ]
-    texts = {"once": "one teleport", "module": "one teleport (module)",
-             "repeated": "each of 10, undone between", "compounded": "each of 10 on top"}  # fmt: skip
+    texts = {"once": "one teleport", "repeated": "each of 10, undone between",
+             "compounded": "each of 10 on top"}  # fmt: skip
     for ax, (quantity, text) in zip(axes, PRECISIONS.items(), strict=True):
-        for number, protocol in enumerate(protocols):
+        for number, protocol in enumerate(texts):
             own, rows = style.series(number), select(table, quantity=quantity, protocol=protocol)
-            places = [names.index(arm) + 0.16 * (number - 1.5) for arm in rows.arm]
+            places = [names.index(arm) + 0.2 * (number - 1) for arm in rows.arm]
             ax.plot(np.maximum(rows.value, LEAST), places, ls="none", marker=own.marker, ms=4.5,
                     color=own.colour, mec="white", mew=0.4, label=texts[protocol])  # fmt: skip
         style.reference(ax, TOLERANCES[quantity], None, "tolerance", kind="derived")
@@ -79,8 +77,9 @@ def figure_5(table: Any) -> Any:
         for name, line in (("train", "-"), ("test", "--")):
             for target, quantity, colour in ((ax, "loss", LOSS), (right, "accuracy", ACCURACY)):
                 values = measures.curves(table, f"{name}_{quantity}", arm)
-                flat = values.swapaxes(0, 1).reshape(len(at), -1)
-                low, middle, high = np.percentile(flat, [10, 50, 90], axis=1)
+                # one line a seed first, for draws of one pair are no runs of their own
+                each = values.mean(0)
+                low, middle, high = np.percentile(each, [10, 50, 90], axis=1)
                 target.plot(at, middle, color=colour, ls=line, label=f"{quantity}, {name}")
                 if name == "train":
                     target.fill_between(at, low, high, color=colour, alpha=0.13, lw=0)
@@ -93,8 +92,8 @@ def figure_5(table: Any) -> Any:
             right.set_ylabel("accuracy", color=ACCURACY)
         for end in (0, 1):
             ax.axvline(end, color=style.PUBLISHED, lw=0.8, zorder=1)
-        said = f"n = {flat.shape[1]} lines" + " (of as many seeds)" * (arm == "plain")
-        style.note(ax, f"median and middle 80 % of {said}; A at 0, B at 1")
+        said = "" if len(values) == 1 else f", each the mean of {len(values)} draws"
+        style.note(ax, f"median and middle 0.8 of n = {each.shape[1]} seeds{said}; A at 0, B at 1")
     axes[0].set_ylabel("cross-entropy (nat)", color=LOSS)
     style.legend(figure, columns=4)
     return figure
@@ -116,7 +115,7 @@ def figure_5_barrier(table: Any) -> Any:
         _pairs(ax, columns, step=2)
         lowest = min(values.min() for values in columns.values())
         ax.set(yscale="log" if lowest > 0 else "symlog")
-        per = " over squared length" if unit else ""
+        per = " over length²" if unit else ""
         ax.set_ylabel(f"curvature by alpha{per} (nat)")
     style.note(
         axes[0], f"a line a seed, n = {table.seed.nunique()}; draws of the change of basis averaged"
@@ -150,22 +149,21 @@ def hessian_trace(table: Any) -> Any:
     figure, axes = style.new_figure(1, 3, height=4.0, sharey=True)
     for ax, (arm, title) in zip(axes, NETS.items(), strict=True):
         found = {
-            name: measures.traces(table, name, arm)
-            for name in ("trace", "trace_teleported", "trace_expected")
+            "before": measures.traces(table, "trace", arm),
+            MEASURED: measures.traces_by_draw(table, "trace_teleported", arm).mean(0),
         }
-        layers = np.arange(1, len(found["trace"]) + 1)
-        for number, (name, text) in enumerate(
-            (("trace", "before"), ("trace_teleported", "mean over teleports"))
-        ):
-            own, values = style.series(number), found[name]
+        expected = measures.traces(table, "trace_expected", arm)
+        layers = np.arange(1, len(expected) + 1)
+        for number, (text, values) in enumerate(found.items()):
+            own = style.series(number)
             ends = np.abs(np.stack([values.min(1), values.max(1)]) - values.mean(1))
             ax.errorbar(layers + 0.1 * number, values.mean(1), yerr=ends, color=own.colour,
                         marker=own.marker, ms=6, mec="white", ls=own.linestyle, capsize=2, label=text)  # fmt: skip
-        style.reference(ax, layers + 0.1, found["trace_expected"].mean(1), "closed form", kind="derived",
+        style.reference(ax, layers + 0.2, expected.mean(1), "closed form", kind="derived",
                         points=True)  # fmt: skip
-        ratio = (found["trace_teleported"].sum(0) / found["trace"].sum(0)).mean()
+        ratio = measures.growth(table, arm).mean()
         ax.set(yscale="log", xlabel="layer", title=title, xticks=layers)
-        style.note(ax, f"whole trace: times {ratio:.2f}")
+        style.note(ax, f"whole trace, measured: times {ratio:.2f}")
     axes[0].set_ylabel("trace of the Hessian (nat)")
     style.note(axes[0], f"n = {table.seed.nunique()} seeds; bars: smallest to largest")
     style.legend(figure)

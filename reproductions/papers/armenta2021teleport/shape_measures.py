@@ -1,16 +1,18 @@
-"""What exactness, expectations, lines between minima, traces and histograms give."""
+"""What exactness, expectations, lines between networks, traces and histograms give."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from reproductions.harness.statistics import Metric, exact, over_seeds, paired_difference
+from reproductions.harness.statistics import Metric, over_seeds, paired_difference
 from reproductions.harness.tables import by_seed, select
 
 SIDES = ("small", "large")
-MODULES = "module"  # the protocol of modules, each teleported once
+SEQUENCES = ("repeated", "compounded")  # ten teleports each
+PRECISIONS = {"relative_change": "float64", "absolute_change": "float32"}
 ABOVE = 1.0  # nat above the higher end: up to where the loss on a line counts as low
 WIDEST = 0.9  # the range at which norms are told
 
@@ -18,29 +20,39 @@ WIDEST = 0.9  # the range at which norms are told
 def exactness(table: Any) -> dict[str, Metric]:
     """Measure the largest changes of outputs."""
 
-    def worst(quantity: str, **where: Any) -> Metric:
-        values = by_seed(select(table, quantity=quantity, **where), "arm")
-        return over_seeds(values.max(0), np.max)
+    def worst(quantity: str, family: str, protocols: Sequence[str], **where: Any) -> Metric:
+        own = select(table, quantity=quantity, family=family, protocol=list(protocols), **where)
+        each = by_seed(own, "arm", "protocol").max(1)
+        if family == "layers":
+            return over_seeds(each.max(0), np.max)
+        # of modules there may be one of a kind: what is counted are networks
+        found = over_seeds(each.ravel(), np.max)
+        said = f"largest of {each.size} networks, {len(each)} architectures"
+        return found._replace(note="; ".join(filter(None, (said, found.note))))
 
-    conjugated = ["tanh", "sigmoid"]
+    conjugated, every = {"arm": ["tanh", "sigmoid"]}, ("once", *SEQUENCES)
     found = {
-        "exact_relu_float64": worst("relative_change", arm="relu", protocol="once"),
-        "exact_relu_float32": worst("absolute_change", arm="relu", protocol="once"),
-        "exact_conjugated_float64": worst("relative_change", arm=conjugated, protocol="once"),
-        "exact_repeated_float64": worst("relative_change", protocol="repeated"),
-        "exact_compounded_float64": worst("relative_change", protocol="compounded"),
+        "exact_repeated_float64": worst("relative_change", "layers", ["repeated"]),
+        "exact_compounded_float64": worst("relative_change", "layers", ["compounded"]),
+        "exact_sequences_float32": worst("absolute_change", "layers", SEQUENCES),
     }
-    if (table.protocol == MODULES).any():
-        found["exact_modules_float64"] = worst("relative_change", protocol=MODULES)
-        found["exact_modules_float32"] = worst("absolute_change", protocol=MODULES)
+    for quantity, precision in PRECISIONS.items():
+        for name, where in (("relu", {"arm": "relu"}), ("conjugated", conjugated)):
+            found[f"exact_{name}_{precision}"] = worst(quantity, "layers", ["once"], **where)
+        for name, family, protocols in (
+            ("modules", "modules", ["once"]),
+            ("module_sequences", "modules", SEQUENCES),
+            ("conjugated_modules", "conjugated modules", every),
+        ):
+            if (table.family == family).any():
+                found[f"exact_{name}_{precision}"] = worst(quantity, family, protocols)
     return found
 
 
 def moments(table: Any) -> dict[str, Metric]:
     """Measure factors of squares against their expectations, norms and Hessians."""
-    z = deviations(table)
     norms = select(table, quantity="squared_norm", sigma=WIDEST)
-    found = {"moments_beyond_three_errors": exact(float((np.abs(z) > 3).mean()))}
+    found = {"moments_chi_square": over_seeds(np.square(deviations(table)).mean(0))}
     for name, block in (("initial", "initial"), ("teleported", "teleported")):
         values = {
             arm: by_seed(select(norms, arm=arm, block=block)) for arm in ("weights", "gradient")
@@ -82,11 +94,13 @@ def blocks(table: Any) -> list[str]:
 
 
 def deviations(table: Any) -> np.ndarray:
-    """Return every factor's distance from its expectation in standard errors."""
-    cells = [
-        factors(table, arm, block) for arm in ("weights", "gradient") for block in blocks(table)
-    ]
-    return np.concatenate([(one["mean"] - one["expected"]) / one["error"] for one in cells])
+    """Return every factor's distance from its expectation in standard errors, (factors, seeds)."""
+    mean, error, expected = (
+        by_seed(select(table, quantity=name), "arm", "block", "sigma")
+        for name in ("factor", "factor_error", "factor_expected")
+    )
+    found: np.ndarray = ((mean - expected) / error).reshape(-1, mean.shape[-1])
+    return found
 
 
 def alphas(table: Any) -> np.ndarray:
@@ -155,32 +169,49 @@ def distances(table: Any, arm: str) -> np.ndarray:
 
 
 def traces(table: Any, quantity: str, arm: str) -> np.ndarray:
-    """Return traces of the Hessian, (layers, seeds)."""
+    """Return traces of the Hessian, (layers, seeds), or its invariant at (networks, seeds)."""
     return by_seed(select(table, quantity=quantity, arm=arm), "index")
 
 
+def traces_by_draw(table: Any, quantity: str, arm: str) -> np.ndarray:
+    """Return traces of single teleports, (draws, layers, seeds)."""
+    return by_seed(select(table, quantity=quantity, arm=arm), "draw", "index")
+
+
+def growth(table: Any, arm: str) -> np.ndarray:
+    """Return measured traces at teleports over the trace before, mean of the draws, (seeds,)."""
+    measured = traces_by_draw(table, "trace_teleported", arm).sum(1).mean(0)
+    found: np.ndarray = measured / traces(table, "trace", arm).sum(0)
+    return found
+
+
 def _traces(table: Any) -> dict[str, Metric]:
-    grown, form = {}, {}
+    form, rule, change = {}, [], []
     for arm in ("initial", *SIDES):
-        before, after, expected = (
-            traces(table, name, arm).sum(0)
-            for name in ("trace", "trace_teleported", "trace_expected")
+        mean, expected = (
+            traces(table, name, arm).sum(0) for name in ("trace_mean", "trace_expected")
         )
-        grown[arm], form[arm] = after / before, after / expected - 1
-    change = [
-        np.abs(np.diff(traces(table, "invariant", arm), axis=0)[0])
-        / traces(table, "invariant", arm)[0]
-        for arm in grown
-    ]
+        form[arm] = mean / expected - 1
+        ruled, measured = (
+            traces_by_draw(table, name, arm) for name in ("trace_rule", "trace_teleported")
+        )
+        rule.append(np.abs(measured / ruled - 1).max((0, 1)))
+        kept = traces(table, "invariant", arm)
+        change.append(np.abs(kept / kept[0] - 1).max(0))
+    grown = {arm: growth(table, arm) for arm in form}
     sharper = {
-        name: np.log(traces(table, name, "large").sum(0) / traces(table, name, "small").sum(0))
-        for name in ("trace", "invariant")
+        "trace": [traces(table, "trace", side).sum(0) for side in SIDES],
+        "invariant": [traces(table, "invariant", side)[0] for side in SIDES],
     }
+    logs = {name: np.log(large / small) for name, (small, large) in sharper.items()}
     return {
-        "hessian_large_over_small": over_seeds(sharper["trace"]),
-        "hessian_invariant_large_over_small": over_seeds(sharper["invariant"]),
+        "hessian_large_over_small": over_seeds(logs["trace"]),
+        "hessian_invariant_large_over_small": over_seeds(logs["invariant"]),
         "hessian_trace_ratio": over_seeds((grown["small"] + grown["large"]) / 2),
+        "hessian_trace_ratio_small": over_seeds(grown["small"]),
+        "hessian_trace_ratio_large": over_seeds(grown["large"]),
         "hessian_trace_ratio_initial": over_seeds(grown["initial"]),
+        "hessian_trace_rule_error": over_seeds(np.max(rule, axis=0), np.max),
         "hessian_trace_form_error": over_seeds((form["small"] + form["large"]) / 2),
         "hessian_invariant_change": over_seeds(np.max(change, axis=0), np.max),
     }

@@ -17,39 +17,53 @@ from reproductions.optim.device import generator
 from reproductions.optim.layout import Layout
 from reproductions.optim.teleport import layer_norms, teleport, units
 
-UNITS = {"trace": "nat", "trace_teleported": "nat", "trace_expected": "nat", "invariant": "nat"}
+UNITS = {
+    "trace": "nat", "trace_teleported": "nat", "trace_rule": "nat", "trace_mean": "nat",
+    "trace_expected": "nat", "invariant": "nat",
+}  # fmt: skip
 BASIS = 71  # the purpose in a generator's key
 
 
 def rows(
     layout: Layout, arm: str, theta: Tensor, inputs: Tensor, sigma: float, draws: int,
-    root_seed: int,
+    measured: int, root_seed: int,
 ) -> Rows:  # fmt: skip
-    """Return the trace layer by layer, before and in the mean after a teleport.
+    """Return the trace layer by layer, at the networks and at their teleports.
 
-    Beside it stands a sharpness that no teleport changes, the sum of squared weights times the
-    diagonal, at the network and at its first teleport.
+    "trace_teleported" is measured at the weights of the first teleports, "trace_rule" is what the
+    Hessian's rule makes of the trace before, for the same ones, "trace_mean" the rule's mean over
+    all draws and "trace_expected" its closed form. Beside them stands a sharpness that no teleport
+    changes, the sum of squared weights times the diagonal, at the network and its teleports.
+
+    Args:
+        draws, measured: changes of basis in all, and those whose Hessian is measured.
     """
     found, factors = Rows(UNITS), expected(len(layout.layers), sigma)
     for seed, own in enumerate(theta.double()):
         tau = draw((draws, units(layout)), sigma, generator(root_seed, seed, BASIS))
-        moved = teleport(layout, own[None], tau[:1])
-        diagonals = hessian_diagonal(layout, torch.cat([own[None], moved]), inputs)
+        moved = teleport(layout, own.expand(measured, -1), tau[:measured])
+        every = torch.cat([own[None], moved])
+        diagonals = hessian_diagonal(layout, every, inputs)
         before = layer_norms(layout, diagonals[0], torch.ones_like(tau[:1]))[0].cpu()
-        after = layer_norms(layout, diagonals[0], tau, power=-2).mean(0).cpu()
+        ruled = layer_norms(layout, diagonals[0], tau, power=-2).cpu()
         for quantity, parts in (
-            ("trace", before), ("trace_teleported", after), ("trace_expected", before * factors)
+            ("trace", before), ("trace_mean", ruled.mean(0)), ("trace_expected", before * factors)
         ):  # fmt: skip
             _add(found, arm, quantity, parts.sum(1), seed)
-        squares = torch.cat([own[None], moved]).square()
-        _add(found, arm, "invariant", (squares * diagonals).sum(1).cpu(), seed)
+        after = torch.stack(
+            [diagonals[1:, one.start : one.stop].sum(1) for one in layout.layers], 1
+        ).cpu()
+        for number in range(measured):
+            _add(found, arm, "trace_teleported", after[number], seed, number)
+            _add(found, arm, "trace_rule", ruled[number].sum(1), seed, number)
+        _add(found, arm, "invariant", (every.square() * diagonals).sum(1).cpu(), seed)
     return found
 
 
-def _add(found: Rows, arm: str, quantity: str, value: Tensor, seed: int) -> None:
+def _add(found: Rows, arm: str, quantity: str, value: Tensor, seed: int, number: int = 0) -> None:
     status = np.where(value.isfinite().numpy(), "ok", "diverged: value is not finite")
     found.add(arm=arm, quantity=quantity, value=value, status=status, seed=seed,
-              index=np.arange(len(value)))  # fmt: skip
+              index=np.arange(len(value)), draw=number)  # fmt: skip
 
 
 def expected(layers: int, sigma: float) -> Tensor:
