@@ -19,14 +19,14 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     A forward pass may write into them: an Embedding with max_norm into its weight, a moving
     average into its buffer, torch.fx into the attributes of what it traces.
     """
-    children = list(module.modules())
+    children = [one for one in module.modules() if not isinstance(one, torch.jit.ScriptModule)]
     own = [dict(vars(one)) for one in children]
     held = [(dict(one._parameters), dict(one._buffers)) for one in children]
     tensors = [one for one in _tensors(module) if not one.is_inference()]
     kept = [(one, one._version, one.detach().clone()) for one in tensors]
     devices = sorted({one.device.index for one in tensors if one.is_cuda})
     try:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices), torch.inference_mode(False):
             yield
     finally:
         for child, attributes, (parameters, buffers) in zip(children, own, held, strict=True):

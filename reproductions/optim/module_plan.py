@@ -130,8 +130,7 @@ class Plan:
         exact, everywhere = shared(tau), in_dtypes(shared(tau), found)
         # all before any, for two layers may share a running variance
         corrections = [correction_of(rule, exact, named.__getitem__) for rule in self.rules]
-        for rule, tensor, correction in zip(self.rules, found, corrections, strict=True):
-            check_range(rule, tensor.dtype, exact, correction)
+        check_range(self.rules, found, exact, corrections)
         for rule, tensor, correction in zip(self.rules, found, corrections, strict=True):
             scale(rule, tensor, everywhere[tensor.dtype, tensor.device], correction)
 

@@ -75,20 +75,40 @@ def factors(rule: Rule, tau: Shared, correction: Tensor | None) -> Tensor:
     return found if correction is None else found * correction
 
 
-def check_range(rule: Rule, dtype: torch.dtype, tau: Shared, correction: Tensor | None) -> None:
-    """Refuse factors that have no normal number in a dtype.
+def check_range(
+    rules: Sequence[Rule],
+    tensors: Sequence[Tensor],
+    tau: Shared,
+    corrections: Sequence[Tensor | None],
+) -> None:
+    """Refuse factors that have no normal number in the dtype of their tensor.
 
     Raises:
         ValueError: naming the tensor.
     """
-    if rule.power == 1 and correction is None and _is_outer(rule.out, rule.into):
-        out, into = tau.scalars[rule.out].abs(), tau.inverses[rule.into].abs()
-        found = torch.stack([out.min() * into.min(), out.max() * into.max()])
-    else:
-        found = factors(rule, tau, correction).abs()
-    own = found.to(dtype)
-    if not bool((own.isfinite() & (own >= torch.finfo(dtype).tiny)).all()):
-        raise ValueError(f"a factor of {rule.name} is too large or too small for {dtype}")
+    size = tau.scalars.abs()
+    span = size.max() / size.min()  # one is among them: no factor, with its correction, is beyond
+    reach = torch.stack([span**3, span**-3])
+    doubtful = {one for one in {tensor.dtype for tensor in tensors} if not _fits(reach, one)}
+    for rule, tensor, correction in zip(rules, tensors, corrections, strict=True):
+        if tensor.dtype in doubtful:
+            found = _extremes(rule, tau, correction)
+            if not _fits(found, tensor.dtype):
+                said = f"too large or too small for {tensor.dtype}"
+                raise ValueError(f"a factor of {rule.name} is {said}")
+
+
+def _extremes(rule: Rule, tau: Shared, correction: Tensor | None) -> Tensor:
+    """Return the sizes of all factors, or the smallest and the largest."""
+    if rule.power != 1 or correction is not None or not _is_outer(rule.out, rule.into):
+        return factors(rule, tau, correction).abs()
+    out, into = tau.scalars[rule.out].abs(), tau.inverses[rule.into].abs()
+    return torch.stack([out.min() * into.min(), out.max() * into.max()])
+
+
+def _fits(sizes: Tensor, dtype: torch.dtype) -> bool:
+    own, limits = sizes.to(dtype), torch.finfo(dtype)
+    return bool((own.isfinite() & (own >= limits.tiny)).all())
 
 
 def summed(

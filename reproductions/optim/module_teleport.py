@@ -43,7 +43,7 @@ def trace(
     """Find out how a module's weights change with its basis.
 
     The module is traced by torch.fx in the mode, training or eval, that it is in, and the graph is
-    run once on the examples for its shapes; its statistics and torch's generators stay as they are.
+    run once on the examples for its shapes; its tensors and torch's generators stay as they are.
     What that mode leaves out, such as the auxiliary heads of GoogLeNet, is not in the plan.
 
     Args:
@@ -57,7 +57,8 @@ def trace(
 
     Raises:
         TypeError: naming an operation that cannot be teleported, a layer with hooks, or the
-            module and the line that cannot be traced.
+            module and the line that cannot be traced, such as one that draws random numbers
+            beside its inputs or takes parameters out by self.parameters().
         ValueError: for an unknown mode.
     """
     _check(mode=(mode, MODES), normalisation=(normalisation, ("absorb", "fix")))
