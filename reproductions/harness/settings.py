@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,6 +159,16 @@ def experiments(path: Path) -> dict[str, ast.FunctionDef]:
     `cifar = mnist` at the top level makes an experiment that differs from another in its settings
     alone.
     """
+    try:
+        about = path.stat()
+    except OSError:
+        return _experiments(path, 0, 0)  # which says what is wrong
+    return _experiments(path, about.st_mtime_ns, about.st_size)
+
+
+@cache
+def _experiments(path: Path, changed: int, size: int) -> dict[str, ast.FunctionDef]:
+    """Read one version of a file (`changed` and `size` tell versions apart)."""
     found: dict[str, ast.FunctionDef] = {}
     for node in read_tree(path).body:
         if isinstance(node, ast.FunctionDef):

@@ -13,6 +13,7 @@ from reproductions.harness.errors import UserError
 
 _RUN_TIME = frozenset({"globals", "vars", "eval", "exec", "__import__", "importlib"})
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_NESTED = ("body", "orelse", "handlers", "finalbody", "cases")  # fields with statements
 
 
 class Target(NamedTuple):
@@ -50,7 +51,7 @@ class Statement:
         """Return name -> attributes read of it; none where it is used as a whole."""
         return {} if isinstance(self.node, str) else _uses(self.node)
 
-    @property
+    @cached_property
     def dynamic(self) -> bool:
         """Whether it looks names up at run time."""
         return bool(_RUN_TIME & self.uses.keys())
@@ -125,7 +126,7 @@ def read_tree(path: Path) -> ast.Module:
 
 
 def _strip_docstrings(tree: ast.Module) -> None:
-    for node in ast.walk(tree):
+    for node in _blocks(tree):
         if isinstance(node, (ast.Module, *_DEFINITIONS)) and node.body:
             first = node.body[0]
             value = first.value if isinstance(first, ast.Expr) else None
@@ -133,12 +134,20 @@ def _strip_docstrings(tree: ast.Module) -> None:
                 node.body = node.body[1:]
 
 
+def _blocks(node: ast.AST) -> Iterator[ast.AST]:
+    """Walk what holds statements, and the statements; expressions, most of a tree, hold none."""
+    yield node
+    for field in _NESTED:
+        for item in getattr(node, field, ()):
+            yield from _blocks(item)
+
+
 def _statements(node: ast.stmt, package: str) -> Iterator[tuple[Statement, list[str]]]:
     """Yield the statements of a top-level node, each with the names it binds."""
     if isinstance(node, ast.Import | ast.ImportFrom):
         yield from _imports(node, package)
     elif not _is_type_checking(node):
-        inner = [item for item in ast.walk(node) if isinstance(item, ast.Import | ast.ImportFrom)]
+        inner = [item for item in _blocks(node) if isinstance(item, ast.Import | ast.ImportFrom)]
         statement = Statement(
             node,
             imports=tuple(target for item in inner for _, target in _aliases(item, package)),
@@ -203,13 +212,20 @@ def _uses(node: ast.stmt) -> dict[str, frozenset[str]]:
 
 def _evaluated(node: ast.AST) -> Iterator[ast.AST]:
     """Walk a statement without the annotations of arguments, which compute nothing."""
-    yield node
-    for field, value in ast.iter_fields(node):
-        if field == "returns" or (field == "annotation" and isinstance(node, ast.arg)):
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, ast.AST):
-                yield from _evaluated(item)
+    waiting = [node]
+    while waiting:
+        item = waiting.pop()
+        yield item
+        for field in item._fields:
+            value = getattr(item, field, None)
+            if isinstance(value, list):
+                waiting.extend(part for part in value if isinstance(part, ast.AST))
+            elif isinstance(value, ast.AST) and not _is_annotation(item, field):
+                waiting.append(value)
+
+
+def _is_annotation(node: ast.AST, field: str) -> bool:
+    return field == "returns" or (field == "annotation" and isinstance(node, ast.arg))
 
 
 def _decorators(node: ast.stmt) -> tuple[str, ...]:

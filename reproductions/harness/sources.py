@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reproductions.harness.errors import UserError
-from reproductions.harness.source_modules import Module, Target, find, parse
+from reproductions.harness.source_modules import Module, Target, parse
 from reproductions.harness.yaml_files import read_yaml
 
 PACKAGE = "reproductions"
@@ -34,6 +34,7 @@ class Closure:
         self.seen: set[Target] = set()
         self.kept: dict[str, set[int]] = {}
         self.waiting: list[Target] = []
+        self._known: dict[str, Module | None] = {}  # of one walk, in which no file changes
 
     def add(self, module: str, name: str = EVERYTHING) -> None:
         """Follow a name of a module, or the whole module."""
@@ -60,13 +61,18 @@ class Closure:
         return state.hexdigest()[:16]
 
     def _module(self, name: str) -> Module:
-        module = parse(self.root, name)
+        module = self._parsed(name)
         if module is None:
             raise UserError(f"there is no module {name}", file=self.root)
         return module
 
     def _exists(self, name: str) -> bool:
-        return name.split(".")[0] == PACKAGE and find(self.root, name) is not None
+        return name.split(".")[0] == PACKAGE and self._parsed(name) is not None
+
+    def _parsed(self, name: str) -> Module | None:
+        if name not in self._known:
+            self._known[name] = parse(self.root, name)
+        return self._known[name]
 
     def _follow(self, target: Target) -> None:
         module = self._touch(target.module)
