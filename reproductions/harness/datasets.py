@@ -65,6 +65,23 @@ class Dataset(NamedTuple):
         """Return the four arrays alone."""
         return Arrays(self.train_images, self.train_labels, self.test_images, self.test_labels)
 
+    def first(self, images: int, test_images: int) -> Arrays:
+        """Return the first images of both parts with their labels.
+
+        Raises:
+            ValueError: where the set has fewer images, naming the argument.
+        """
+        for name, wanted, there in (
+            ("images", images, len(self.train_images)),
+            ("test_images", test_images, len(self.test_images)),
+        ):
+            if not 1 <= wanted <= there:
+                raise ValueError(f"{name} must lie between 1 and {there}, got {wanted}")
+        train, labels, test, test_labels = self.arrays()
+        return Arrays(
+            train[:images], labels[:images], test[:test_images], test_labels[:test_images]
+        )
+
 
 def fetch(name: str, path: Path, cache: Path | None = None, say: Say = print) -> Dataset:
     """Obtain a data set, verify it, and write it prepared for `load`.
@@ -215,11 +232,15 @@ def area_average(images: np.ndarray, size: int) -> np.ndarray:
     [i s, (i+1) s] and [j, j+1] have in common, over s.
 
     Args:
-        images: (N, S, S), any real dtype; the unit is kept (divide uint8 pixels by 255 yourself).
+        images: (N, S, S), or (N, S, S, C) with C colours, any real dtype; the unit is kept (divide
+            uint8 pixels by 255 yourself).
         size: pixels along each side of the result, 1 to S.
     Returns:
-        (N, size, size) float64.
+        (N, size, size) or (N, size, size, C) float64.
     """
+    if images.ndim == 4:
+        colours = [area_average(images[..., k], size) for k in range(images.shape[3])]
+        return np.stack(colours, -1)
     side = images.shape[-1]
     if images.ndim != 3 or images.shape[1] != side or not 1 <= size <= side:
         raise ValueError(f"images must be (N, S, S) and size 1 to S: {images.shape}, size {size}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from reproductions.problems.mlp import ACTIVATIONS as PLAIN
-from reproductions.problems.mlp import MLP, Activation, Layers, Rates, Store
+from reproductions.problems.mlp import MLP, Activation, Layers
 
 SLOPE = 0.01  # of leaky ReLU below zero, torch's
 
@@ -97,38 +97,12 @@ class ConjugatedMLP(MLP):
             self._members = members
             yield members, x, y
 
-    def _forward(self, layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
-        outputs, last = [x], len(layers) - 1
-        for depth, (weight, bias) in enumerate(layers):
-            shape = (weight.shape[0], x.shape[1], weight.shape[2])
-            out = self._buffer(("output", depth), shape, weight)
-            torch.baddbmm(bias.unsqueeze(1), outputs[-1], weight, out=out)
-            if depth < last:
-                out.mul_(self._inverse[depth][self._members])
-                self._activation.apply(out).mul_(self._placed[depth][self._members])
-            outputs.append(out)
-        return outputs
+    def _activate(self, depth: int, values: Tensor) -> Tensor:
+        values.mul_(self._inverse[depth][self._members])
+        return super()._activate(depth, values).mul_(self._placed[depth][self._members])
 
-    def _backward(
-        self,
-        layers: list[tuple[Tensor, Tensor]],
-        inputs: list[Tensor],
-        delta: Tensor,
-        places: list[tuple[Tensor, Tensor]],
-        store: Store,
-        rates: Rates,
-    ) -> None:
-        plain = self._activation
-        depths = iter(reversed(range(len(layers) - 1)))  # the order of the sweep down
-
-        def pull_back(delta: Tensor, output: Tensor) -> Tensor:
-            # the derivative at z is that of rho at z / tau, which rho's own output gives
-            own = self._buffer(("rho",), output.shape, output)
-            torch.mul(output, self._inverse[next(depths)][self._members], out=own)
-            return plain.pull_back(delta, own)
-
-        self._activation = Activation(plain.apply, pull_back)
-        try:
-            super()._backward(layers, inputs, delta, places, store, rates)
-        finally:
-            self._activation = plain
+    def _pull_back(self, depth: int, delta: Tensor, output: Tensor) -> Tensor:
+        # the derivative at z is that of rho at z / tau, which rho's own output gives
+        own = self._buffer(("rho",), output.shape, output)
+        torch.mul(output, self._inverse[depth][self._members], out=own)
+        return super()._pull_back(depth, delta, own)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from reproductions.problems.mlp import MLP, Activation, Layers, Store
+from reproductions.problems.mlp import MLP, Layers, Store
 
 
 class DropoutMLP(MLP):
@@ -41,14 +41,7 @@ class DropoutMLP(MLP):
             raise ValueError("generators must name at least one")
         super().__init__(layout, "relu", members_at_once=members_at_once)
         self.keep, self.generators = keep, list(generators)
-        plain = self._activation
-
-        def pull_back(delta: Tensor, output: Tensor) -> Tensor:
-            # what was dropped has an output of zero, so the plain derivative drops it again
-            return plain.pull_back(delta, output).mul_(1 / keep)
-
-        self._plain, self._dropping = plain, Activation(plain.apply, pull_back)
-        self._masks: list[Tensor] = []  # per hidden layer (G, B, H), 0 or 1 / keep
+        self._masks: list[Tensor] = []  # per hidden layer (G, B, H), 0 or 1 / keep; while training
         self._groups = self._per_group = 1
         self._members = slice(0)
 
@@ -64,11 +57,10 @@ class DropoutMLP(MLP):
         self._groups = inputs.shape[0]
         self._per_group = max(1, len(theta) // self._groups)
         self._masks = self._draw(inputs.shape[1], theta)
-        self._activation = self._dropping
         try:
             return super()._accumulate(theta, inputs, targets, scale, out, store)
         finally:
-            self._activation, self._masks = self._plain, []
+            self._masks = []
 
     def _draw(self, batch: int, theta: Tensor) -> list[Tensor]:
         """Draw masks (G, B, H) of every hidden layer, one a generator, on the CPU."""
@@ -87,18 +79,14 @@ class DropoutMLP(MLP):
             self._members = members
             yield members, x, y
 
-    def _forward(self, layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
-        if not self._masks:
-            return super()._forward(layers, x)
-        outputs, last = [x], len(layers) - 1
-        for depth, (weight, bias) in enumerate(layers):
-            shape = (weight.shape[0], x.shape[1], weight.shape[2])
-            out = self._buffer(("output", depth), shape, weight)
-            torch.baddbmm(bias.unsqueeze(1), outputs[-1], weight, out=out)
-            if depth < last:
-                self._activation.apply(out).mul_(self._own(self._masks[depth]))
-            outputs.append(out)
-        return outputs
+    def _activate(self, depth: int, values: Tensor) -> Tensor:
+        active = super()._activate(depth, values)
+        return active.mul_(self._own(self._masks[depth])) if self._masks else active
+
+    def _pull_back(self, depth: int, delta: Tensor, output: Tensor) -> Tensor:
+        # what was dropped has an output of zero, so the plain derivative drops it again
+        below = super()._pull_back(depth, delta, output)
+        return below.mul_(1 / self.keep) if self._masks else below
 
     def _own(self, mask: Tensor) -> Tensor:
         """Return the masks of the members that are being worked through, (C, B, H) or (1, B, H)."""

@@ -181,7 +181,7 @@ class MLP:
             shape = (weight.shape[0], x.shape[1], weight.shape[2])
             out = self._buffer(("output", depth), shape, weight)
             torch.baddbmm(bias.unsqueeze(1), outputs[-1], weight, out=out)
-            outputs.append(self._activation.apply(out) if depth < len(layers) - 1 else out)
+            outputs.append(self._activate(depth, out) if depth < len(layers) - 1 else out)
         return outputs
 
     def _delta(
@@ -202,22 +202,24 @@ class MLP:
         factor = scale / batch
         return loss, delta.mul_(factor.unsqueeze(2) if _is_tensor(factor) else factor)
 
+    def _activate(self, depth: int, values: Tensor) -> Tensor:
+        """Apply the activation of hidden layer `depth` in place; with `_pull_back` what may differ."""
+        return self._activation.apply(values)
+
+    def _pull_back(self, depth: int, delta: Tensor, output: Tensor) -> Tensor:
+        return self._activation.pull_back(delta, output)
+
     def _backward(
-        self,
-        layers: list[tuple[Tensor, Tensor]],
-        inputs: list[Tensor],
-        delta: Tensor,
-        places: list[tuple[Tensor, Tensor]],
-        store: Store,
-        rates: Rates,
-    ) -> None:
+        self, layers: list[tuple[Tensor, Tensor]], inputs: list[Tensor], delta: Tensor,
+        places: list[tuple[Tensor, Tensor]], store: Store, rates: Rates,
+    ) -> None:  # fmt: skip
         """Carry delta (C, fan_out, B) from the last layer down, storing every layer's gradient."""
         for depth in reversed(range(len(layers))):
             x, below = inputs[depth], delta
             if depth > 0:  # before the weights may change under `descend`
                 below = self._buffer(("delta", depth), x.shape, x)
                 torch.bmm(delta.transpose(1, 2), layers[depth][0].transpose(1, 2), out=below)
-                below = self._activation.pull_back(below, x).transpose(1, 2)
+                below = self._pull_back(depth - 1, below, x).transpose(1, 2)
             if rates and store is Tensor.add_:
                 x, delta = x * rates[depth][0].unsqueeze(1), delta * rates[depth][1].unsqueeze(2)
             weight, bias = places[depth]

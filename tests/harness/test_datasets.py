@@ -478,6 +478,16 @@ def test_synthetic_sets_are_the_same_everywhere_and_say_what_they_are(name, tmp_
     assert got.train_images.shape[1:] == ((28, 28) if name.endswith("mnist") else (32, 32, 3))
 
 
+def test_the_first_images_keep_their_labels_and_too_many_are_refused_by_name(tmp_path):
+    got = datasets.fetch("synthetic_mnist", tmp_path / "x.npz", say=lambda _: None)
+    first = got.first(5, 3)
+    assert np.array_equal(first.train_images, got.train_images[:5])
+    assert np.array_equal(first.test_labels, got.test_labels[:3])
+    for counts, said in (((0, 3), "images must"), ((5, 10**6), "test_images must")):
+        with pytest.raises(ValueError, match=f"^{said} lie between 1 and"):
+            got.first(*counts)
+
+
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_synthetic_sets_can_be_learned_but_not_perfectly_by_class_means(name):
     got: Arrays = datasets.synthetic(name)

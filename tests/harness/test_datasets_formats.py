@@ -149,6 +149,16 @@ def test_area_average_keeps_means_and_units(draw):
     np.testing.assert_allclose(small.mean(axis=(1, 2)), images.mean(axis=(1, 2)), rtol=1e-12)
 
 
+def test_area_average_takes_colours_one_by_one(draw):
+    images = draw.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    small = datasets.area_average(images, 5)
+    assert small.shape == (3, 5, 5, 3)
+    for colour in range(3):
+        np.testing.assert_array_equal(
+            small[..., colour], datasets.area_average(images[..., colour], 5)
+        )
+
+
 @pytest.mark.parametrize(("shape", "size"), [((2, 4, 5), 2), ((4, 4), 2), ((2, 4, 4), 5)])
 def test_area_average_refuses_shapes_it_does_not_mean(shape, size):
     with pytest.raises(ValueError, match="images must be"):

@@ -195,12 +195,14 @@ def test_images_that_are_not_there_are_refused(count: int, tests: int):
         networks.images(synthetic_mnist(), count, tests, "cpu")
 
 
-def test_colours_are_shrunk_plane_by_plane():
-    image = np.arange(2 * 4 * 4 * 3).reshape(2, 4, 4, 3).astype(np.uint8)
-    small = networks._shrunk(image, 2)
-    assert small.shape == (2, 2, 2, 3)
-    assert small[1, 0, 1, 2] == pytest.approx(image[1, :2, 2:, 2].mean())
-    assert networks._shrunk(image, 4) is image
+def test_colours_are_shrunk_plane_by_plane_and_whole_images_left_as_they_are():
+    pixels = np.arange(2 * 4 * 4 * 3).reshape(2, 4, 4, 3).astype(np.uint8)
+    data = synthetic_mnist()._replace(train_images=pixels, train_labels=np.array([1, 0]))
+    data = data._replace(test_images=pixels, test_labels=np.array([1, 0]))
+    small = networks.images(data, 2, 2, "cpu", 2).train.reshape(2, 2, 2, 3) * 255
+    assert small[1, 0, 1, 2] == pytest.approx(pixels[1, :2, 2:, 2].mean())
+    whole = networks.images(data, 2, 2, "cpu", 4).train * 255
+    np.testing.assert_allclose(whole.numpy(), pixels.reshape(2, -1), rtol=1e-6)
 
 
 def test_epochs_to_a_loss_lie_on_the_line_of_its_logarithm():

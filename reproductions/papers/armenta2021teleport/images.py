@@ -37,28 +37,18 @@ def images(
     Raises:
         ValueError: where the set has fewer images or pixels.
     """
-    for name, wanted, there in (
-        ("images", count, len(data.train_images)),
-        ("test_images", test_count, len(data.test_images)),
-    ):
-        if not 1 <= wanted <= there:
-            raise ValueError(f"{name} must lie between 1 and {there}, got {wanted}")
-
-    def labels(array: np.ndarray) -> Tensor:
-        return torch.tensor(array, dtype=torch.int64, device=device)
-
+    chosen = data.first(count, test_count)
     return Images(
-        _pixels(data.train_images[:count], side).to(device), labels(data.train_labels[:count]),
-        _pixels(data.test_images[:test_count], side).to(device),
-        labels(data.test_labels[:test_count]),
-    )  # fmt: skip
+        _pixels(chosen.train_images, side).to(device),
+        torch.tensor(chosen.train_labels, device=device),
+        _pixels(chosen.test_images, side).to(device),
+        torch.tensor(chosen.test_labels, device=device),
+    )
 
 
 def _pixels(array: np.ndarray, side: int | None) -> Tensor:
-    planes = array.reshape(*array.shape[:3], -1)  # a grey image has one
-    if side is not None and side != array.shape[1]:
-        shrunk = [area_average(planes[..., k], side) for k in range(planes.shape[3])]
-        planes = np.stack(shrunk, -1)
+    small = array if side in (None, array.shape[1]) else area_average(array, side)
+    planes = small.reshape(*small.shape[:3], -1)  # a grey image has one
     pixels = torch.tensor(planes).permute(0, 3, 1, 2).to(torch.float32) / 255
     if array.ndim == 3:
         return pixels

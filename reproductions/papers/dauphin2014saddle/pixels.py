@@ -29,8 +29,7 @@ def pixels(data: Dataset, side: int, images: int, device: str) -> Pixels:
     if not 1 <= images <= len(data.train_images):
         raise ValueError(f"images must lie in 1 to {len(data.train_images)}, got {images}")
     chosen = data.train_images[:images]
-    channels = [chosen] if chosen.ndim == 3 else [chosen[..., k] for k in range(chosen.shape[3])]
-    small = [area_average(channel, side).reshape(images, -1) / 255 for channel in channels]
-    inputs = torch.cat([torch.from_numpy(part) for part in small], 1)
+    small = area_average(chosen, side) / 255
+    inputs = torch.from_numpy(small.reshape(images, side * side, -1)).mT.reshape(images, -1)
     labels = torch.tensor(data.train_labels[:images], dtype=torch.int64)
     return Pixels(inputs.to(device), labels.to(device))

@@ -46,32 +46,17 @@ def images(
     Raises:
         ValueError: where the set has fewer images or pixels.
     """
-    for name, wanted, there in (
-        ("images", count, len(data.train_images)),
-        ("test_images", test_count, len(data.test_images)),
-    ):
-        if not 1 <= wanted <= there:
-            raise ValueError(f"{name} must lie between 1 and {there}, got {wanted}")
+    chosen = data.first(count, test_count)
 
     def pixels(array: np.ndarray) -> Tensor:
-        flat = torch.tensor(_shrunk(array, side)).reshape(len(array), -1)
-        return (flat.to(torch.float32) / 255).to(device)
-
-    def labels(array: np.ndarray) -> Tensor:
-        return torch.tensor(array, dtype=torch.int64, device=device)
+        small = array if side in (None, array.shape[1]) else area_average(array, side)
+        return (torch.tensor(small).reshape(len(array), -1).to(torch.float32) / 255).to(device)
 
     return Images(
-        pixels(data.train_images[:count]), labels(data.train_labels[:count]),
-        pixels(data.test_images[:test_count]), labels(data.test_labels[:test_count]),
+        pixels(chosen.train_images), torch.tensor(chosen.train_labels, device=device),
+        pixels(chosen.test_images), torch.tensor(chosen.test_labels, device=device),
         data.classes,
     )  # fmt: skip
-
-
-def _shrunk(array: np.ndarray, side: int | None) -> np.ndarray:
-    if side is None or side == array.shape[1]:
-        return array
-    planes = array.reshape(*array.shape[:3], -1)  # a grey image has one
-    return np.stack([area_average(planes[..., k], side) for k in range(planes.shape[3])], -1)
 
 
 def network(inputs: int, hidden: int, classes: int) -> Layout:
